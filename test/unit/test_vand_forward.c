@@ -1,0 +1,732 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The data path without devices: two nodes in one process, each with a real session engine and a
+ * real worker whose thread is not started. The TAPs are socket pairs (they carry the same bytes as
+ * a TAP: virtio_net_hdr and frame), the underlay is the test, which takes sealed datagrams out of
+ * one worker's send batch and gives them to the other.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include <arpa/inet.h>
+#include <sodium.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <urcu-qsbr.h>
+#include "lib/clock.h"
+#include "vand/forward.h"
+#include "vand/network.h"
+#include "vand/session.h"
+#include "vand/tap.h"
+#include "vand/upcall.h"
+#include "vand/worker.h"
+
+#define VAN_ID           0x123456
+#define VAN_ID_INTEGRITY 0x777
+#define MAX_FRAME        70000
+
+struct node {
+	struct identity id;
+	struct sessions *sessions;
+	struct counters control;
+	struct networks networks;
+	struct network *net, *integrity;
+	struct udp udp;
+	struct upcall upcall;
+	struct worker *worker;
+	struct peer *peer; /* the other one */
+	int tap_end[2];    /* the application's ends of net's and integrity's TAP */
+	struct mac mac;
+	struct endpoint at;
+	struct node *other;
+	uint64_t stamp;
+};
+
+struct world {
+	struct node a, b;
+	uint64_t now;
+};
+
+/* -- the session engine's surroundings -- */
+
+static int io_send(void *ctx, const struct endpoint *to, const void *msg, size_t len)
+{
+	struct node *n = ctx, *other = n->other;
+	uint8_t copy[2048];
+
+	(void)to;
+	memcpy(copy, msg, len);
+	if (copy[0] != MESSAGE_DATA) {
+		sessions_receive(other->sessions, copy, len, &n->at, 1000);
+		return 0;
+	}
+	rcu_thread_online();
+	forward_from_peer(other->worker, copy, len, &n->at);
+	rcu_thread_offline();
+	return 0;
+}
+
+static int io_stamp(void *ctx, uint8_t ret_stamp[MESSAGE_STAMP_LEN])
+{
+	struct node *n = ctx;
+
+	memset(ret_stamp, 0, MESSAGE_STAMP_LEN);
+	ret_stamp[7] = (uint8_t)++n->stamp;
+	return 0;
+}
+
+static uint64_t io_epoch(void *ctx)
+{
+	(void)ctx;
+	return 1;
+}
+
+static uint16_t io_mtu(void *ctx, const struct endpoint *to)
+{
+	(void)ctx;
+	(void)to;
+	return 1500;
+}
+
+static void io_changed(void *ctx, struct peer *peer, enum peer_state state)
+{
+	(void)ctx;
+	(void)peer;
+	(void)state;
+}
+
+static void io_control(void *ctx, struct peer *peer, uint32_t van_id, uint8_t kind,
+	const uint8_t *payload, size_t len)
+{
+	(void)ctx;
+	(void)peer;
+	(void)van_id;
+	(void)kind;
+	(void)payload;
+	(void)len;
+}
+
+static void io_probed(void *ctx, struct peer *peer, uint64_t token, uint64_t rtt_ns)
+{
+	(void)ctx;
+	(void)peer;
+	(void)token;
+	(void)rtt_ns;
+}
+
+static void io_rearm(void *ctx, uint64_t deadline_ns)
+{
+	(void)ctx;
+	(void)deadline_ns;
+}
+
+/* What the control thread does with upcalls that the tests need. */
+static void run_upcalls(struct node *n)
+{
+	struct upcall_message m;
+
+	while (upcall_receive(&n->upcall, &m) == 0) {
+		if (m.kind == UPCALL_CONFIRMED)
+			sessions_confirmed(n->sessions, m.local_index, 1000);
+		else if (m.kind == UPCALL_WANT)
+			sessions_want(
+				n->sessions, sessions_find_ref(n->sessions, m.peer_ref), 1000);
+	}
+}
+
+/* -- set-up -- */
+
+static struct network *make_network(
+	struct node *n, uint32_t van_id, enum message_mode mode, int *ret_end)
+{
+	struct network *net = aligned_alloc(64, sizeof(*net));
+	const int size = 4 << 20;
+	int fds[2];
+
+	memset(net, 0, sizeof(*net));
+	net->van_id = van_id;
+	net->mode = mode;
+	net->mtu = 1360;
+	net->tap = calloc(1, sizeof(*net->tap));
+	net->members = calloc(1, sizeof(*net->members));
+	assert_int_equal(fdb_init(&net->fdb), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fds), 0);
+	setsockopt(fds[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+	net->tap->fd = fds[0];
+	*ret_end = fds[1];
+	assert_int_equal(table_set(&n->networks.by_van_id, van_id, net, NULL), 0);
+	return net;
+}
+
+static void free_network(struct network *net, int end)
+{
+	close(net->tap->fd);
+	close(end);
+	fdb_done(&net->fdb);
+	free(net->members);
+	free(net->tap);
+	free(net);
+}
+
+static void make_node(struct node *n, struct node *other, uint8_t number)
+{
+	const struct session_io io = {.ctx = n,
+		.send = io_send,
+		.next_stamp = io_stamp,
+		.epoch = io_epoch,
+		.underlay_mtu = io_mtu,
+		.changed = io_changed,
+		.control = io_control,
+		.probed = io_probed,
+		.rearm = io_rearm};
+	struct session_config config = {.identity = &n->id,
+		.mesh = "0123456789abcdef",
+		.lanes = MESSAGE_LANE_WORKER + 1,
+		.backend = seal_backend_find(NULL)};
+	struct worker_config wc = {.udp = &n->udp,
+		.networks = &n->networks,
+		.backend = config.backend,
+		.upcall = &n->upcall,
+		.lane = MESSAGE_LANE_WORKER,
+		.join_tcp = true,
+		.join_udp = true};
+
+	n->other = other;
+	n->mac = (struct mac){{2, 0, 0, 0, 0, number}};
+	assert_true(endpoint_parse(number == 1 ? "192.0.2.1:1000" : "192.0.2.2:1000", 0, &n->at));
+	identity_generate(&n->id);
+	session_timers_default(&config.timers);
+	assert_int_equal(sessions_new(&config, &io, &n->control, &n->sessions), 0);
+	n->udp = (struct udp){.fd = {-1, -1}, .fd_nodf = {-1, -1}, .gso_segments = 64};
+	assert_int_equal(upcall_init(&n->upcall), 0);
+	assert_int_equal(table_init(&n->networks.by_van_id), 0);
+	wc.sessions = n->sessions;
+	assert_int_equal(worker_new(&wc, &n->worker), 0);
+	n->worker->now_ns = 1000;
+	n->net = make_network(n, VAN_ID, MESSAGE_MODE_GCM, &n->tap_end[0]);
+	n->integrity = make_network(n, VAN_ID_INTEGRITY, MESSAGE_MODE_GMAC, &n->tap_end[1]);
+}
+
+static void introduce(struct node *n, struct node *other)
+{
+	struct netmap_peer p = {.id = "peer", .name = "peer", .public_key = other->id.public};
+	struct network_member member = {.macs = &other->mac, .mac_count = 1};
+
+	p.teps[0] = other->at;
+	p.tep_count = 1;
+	assert_int_equal(sessions_add(n->sessions, &p, &n->peer), 0);
+	member.peer = n->peer;
+	assert_int_equal(network_set_members(n->net, &member, 1, &n->mac, 1), 0);
+	assert_int_equal(network_set_members(n->integrity, &member, 1, &n->mac, 1), 0);
+}
+
+static void free_node(struct node *n)
+{
+	table_done(&n->networks.by_van_id);
+	free_network(n->net, n->tap_end[0]);
+	free_network(n->integrity, n->tap_end[1]);
+	worker_free(n->worker);
+	sessions_free(n->sessions, false, 0);
+	upcall_done(&n->upcall);
+	identity_wipe(&n->id);
+}
+
+static void connect_nodes(struct world *w)
+{
+	rcu_thread_offline();
+	sessions_want(w->a.sessions, w->a.peer, 1000);
+	run_upcalls(&w->a);
+	run_upcalls(&w->b);
+	rcu_thread_online();
+	assert_non_null(w->a.peer->current);
+	assert_non_null(w->b.peer->current);
+}
+
+static int set_up(void **state)
+{
+	struct world *w = aligned_alloc(64, (sizeof(*w) + 63) & ~63ul);
+
+	memset(w, 0, sizeof(*w));
+	make_node(&w->a, &w->b, 1);
+	make_node(&w->b, &w->a, 2);
+	rcu_register_thread();
+	rcu_thread_offline();
+	introduce(&w->a, &w->b);
+	introduce(&w->b, &w->a);
+	rcu_thread_online();
+	*state = w;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct world *w = *state;
+
+	rcu_unregister_thread();
+	free_node(&w->a);
+	free_node(&w->b);
+	free(w);
+	return 0;
+}
+
+/* -- moving frames -- */
+
+static const struct virtio_net_hdr plain = {0};
+
+/* A frame from the application at n; it ends up in n's send batch. */
+static void from_tap(struct node *n, struct network *net, const struct virtio_net_hdr *vnet,
+	const uint8_t *frame, size_t len)
+{
+	memcpy(n->worker->frame, frame, len);
+	forward_from_tap(n->worker, net, vnet, len);
+}
+
+/* Takes the datagrams out of the batch, one at a time. 0: no more. */
+static size_t take_datagram(struct node *n, unsigned int *slot, uint32_t *at, uint8_t *ret_data)
+{
+	struct udp_tx *tx = &n->worker->tx;
+
+	while (*slot < tx->count) {
+		struct udp_tx_slot *s = &tx->slots[*slot];
+
+		if (*at < s->len) {
+			uint32_t len = s->len - *at;
+
+			if (len > s->segment_len)
+				len = s->segment_len;
+			memcpy(ret_data, s->data + *at, len);
+			*at += len;
+			return len;
+		}
+		++*slot;
+		*at = 0;
+	}
+	tx->count = 0;
+	return 0;
+}
+
+/* Everything that n has to send arrives at the other node, as one receive batch. */
+static unsigned int transfer(struct node *n)
+{
+	static uint8_t buffers[4096][2200];
+	unsigned int slot = 0, count = 0;
+	uint32_t at = 0;
+	size_t len;
+
+	while ((len = take_datagram(n, &slot, &at, buffers[count])) > 0) {
+		forward_from_peer(n->other->worker, buffers[count], len, &n->at);
+		count++;
+		assert_true(count < 4096);
+	}
+	offload_join_flush(&n->other->worker->join);
+	return count;
+}
+
+/* What came out of a TAP, or -1. */
+static ssize_t to_application(
+	struct node *n, int which, struct virtio_net_hdr *ret_vnet, uint8_t *ret_frame)
+{
+	static uint8_t buffer[MAX_FRAME];
+	ssize_t len = recv(n->tap_end[which], buffer, sizeof(buffer), 0);
+
+	if (len < 0)
+		return -1;
+	assert_true((size_t)len >= sizeof(*ret_vnet));
+	memcpy(ret_vnet, buffer, sizeof(*ret_vnet));
+	memcpy(ret_frame, buffer + sizeof(*ret_vnet), (size_t)len - sizeof(*ret_vnet));
+	return len - (ssize_t)sizeof(*ret_vnet);
+}
+
+static void assert_nothing_delivered(struct node *n)
+{
+	struct virtio_net_hdr vnet;
+	static uint8_t frame[MAX_FRAME];
+
+	assert_int_equal(to_application(n, 0, &vnet, frame), -1);
+	assert_int_equal(to_application(n, 1, &vnet, frame), -1);
+}
+
+static uint64_t all_drops(const struct node *n)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < DROP__COUNT; i++)
+		sum += stats_read(&n->worker->counters.drops[i]);
+	return sum;
+}
+
+static uint64_t drops(const struct node *n, enum drop_reason reason)
+{
+	return stats_read(&n->worker->counters.drops[reason]);
+}
+
+/* An Ethernet frame from one node to the other with a recognisable content. */
+static void make_frame(const struct node *from, const struct node *to, uint8_t *frame, size_t len)
+{
+	memcpy(frame, to->mac.b, 6);
+	memcpy(frame + 6, from->mac.b, 6);
+	for (size_t i = 12; i < len; i++)
+		frame[i] = (uint8_t)(i * 7 + len);
+	if (len >= 14) {
+		frame[12] = 0x88;
+		frame[13] = 0xb5;
+	}
+}
+
+/* One sealed datagram from a to b. */
+static size_t sealed(struct world *w, struct network *net, const uint8_t *frame, size_t len,
+	uint8_t *ret_datagram)
+{
+	unsigned int slot = 0;
+	uint32_t at = 0;
+	size_t n;
+
+	from_tap(&w->a, net, &plain, frame, len);
+	n = take_datagram(&w->a, &slot, &at, ret_datagram);
+	assert_true(n > 0);
+	w->a.worker->tx.count = 0;
+	return n;
+}
+
+/* -- tests -- */
+
+static void carries_frames_unmodified(void **state)
+{
+	struct world *w = *state;
+	static uint8_t frame[2000], got[MAX_FRAME];
+	struct virtio_net_hdr vnet;
+
+	connect_nodes(w);
+	for (size_t len = 14; len <= 1378; len++) {
+		make_frame(&w->a, &w->b, frame, len);
+		from_tap(&w->a, w->a.net, &plain, frame, len);
+		assert_int_equal(transfer(&w->a), 1);
+		assert_int_equal(to_application(&w->b, 0, &vnet, got), len);
+		assert_memory_equal(got, frame, len);
+		assert_int_equal(vnet.flags, 0);
+		assert_int_equal(vnet.gso_type, VIRTIO_NET_HDR_GSO_NONE);
+	}
+	make_frame(&w->b, &w->a, frame, 100);
+	from_tap(&w->b, w->b.integrity, &plain, frame, 100);
+	assert_int_equal(transfer(&w->b), 1);
+	assert_int_equal(to_application(&w->a, 1, &vnet, got), 100);
+	assert_memory_equal(got, frame, 100);
+	assert_int_equal(all_drops(&w->a) + all_drops(&w->b), 0);
+}
+
+static void leaves_checksums_partial(void **state)
+{
+	struct world *w = *state;
+	const struct virtio_net_hdr partial = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 84, .csum_offset = 16};
+	const struct virtio_net_hdr deep = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 300, .csum_offset = 16};
+	static uint8_t frame[600], got[MAX_FRAME];
+	struct virtio_net_hdr vnet;
+
+	connect_nodes(w);
+	make_frame(&w->a, &w->b, frame, sizeof(frame));
+	from_tap(&w->a, w->a.net, &partial, frame, sizeof(frame));
+	transfer(&w->a);
+	assert_int_equal(to_application(&w->b, 0, &vnet, got), sizeof(frame));
+	assert_int_equal(vnet.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+	assert_int_equal(vnet.csum_start, 84);
+	assert_int_equal(vnet.csum_offset, 16);
+	assert_memory_equal(got, frame, sizeof(frame));
+
+	/* Too deep for the inner header: completed by the sender. */
+	from_tap(&w->a, w->a.net, &deep, frame, sizeof(frame));
+	transfer(&w->a);
+	assert_int_equal(to_application(&w->b, 0, &vnet, got), sizeof(frame));
+	assert_int_equal(vnet.flags, 0);
+	assert_int_equal(offload_complete_checksum(frame, sizeof(frame), 300, 16), 0);
+	assert_memory_equal(got, frame, sizeof(frame));
+}
+
+/* A TCP super-frame with a partial checksum, as the kernel hands it over. */
+static size_t make_super_frame(const struct node *from, const struct node *to, uint8_t *frame,
+	size_t payload, uint16_t mss, struct virtio_net_hdr *ret_vnet)
+{
+	const size_t total = 20 + 20 + payload;
+	uint8_t *ip = frame + 14, *tcp = ip + 20;
+	uint32_t sum = 0;
+
+	make_frame(from, to, frame, 14 + total);
+	frame[12] = 0x08;
+	frame[13] = 0x00;
+	memset(ip, 0, 40);
+	ip[0] = 0x45;
+	ip[2] = (uint8_t)(total >> 8);
+	ip[3] = (uint8_t)total;
+	ip[6] = 0x40;
+	ip[8] = 64;
+	ip[9] = IPPROTO_TCP;
+	memcpy(ip + 12, (uint8_t[]){10, 0, 0, 1, 10, 0, 0, 2}, 8);
+	for (int i = 0; i < 20; i += 2)
+		sum += (uint32_t)(ip[i] << 8 | ip[i + 1]);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~((sum & 0xffff) + (sum >> 16));
+	ip[10] = (uint8_t)(sum >> 8);
+	ip[11] = (uint8_t)sum;
+	memcpy(tcp, (uint8_t[]){0x10, 0x01, 0x20, 0x02, 0, 0, 1, 0, 0, 0, 2, 0, 0x50, 0x10, 1, 0},
+		16);
+	/* Pseudo header: addresses, protocol, TCP length; not complemented. */
+	sum = 0x0a00 + 0x0001 + 0x0a00 + 0x0002 + IPPROTO_TCP + (uint32_t)(total - 20);
+	sum = (sum & 0xffff) + (sum >> 16);
+	tcp[16] = (uint8_t)(sum >> 8);
+	tcp[17] = (uint8_t)sum;
+	*ret_vnet = (struct virtio_net_hdr){.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+		.gso_size = mss,
+		.hdr_len = 54,
+		.csum_start = 34,
+		.csum_offset = 16};
+	return 14 + total;
+}
+
+static void carries_super_frames(void **state)
+{
+	struct world *w = *state;
+	static uint8_t frame[MAX_FRAME], got[MAX_FRAME];
+	struct virtio_net_hdr vnet, got_vnet;
+	size_t len = make_super_frame(&w->a, &w->b, frame, 40 * 1300 + 17, 1300, &vnet);
+
+	connect_nodes(w);
+	from_tap(&w->a, w->a.net, &vnet, frame, len);
+	assert_int_equal(transfer(&w->a), 41);
+	assert_int_equal(to_application(&w->b, 0, &got_vnet, got), len);
+	assert_memory_equal(got, frame, len);
+	assert_int_equal(got_vnet.gso_type, VIRTIO_NET_HDR_GSO_TCPV4);
+	assert_int_equal(got_vnet.gso_size, 1300);
+	assert_int_equal(got_vnet.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+	assert_int_equal(got_vnet.csum_start, 34);
+	assert_nothing_delivered(&w->b);
+	assert_int_equal(stats_read(&w->b.worker->counters.events[STAT_superframes_to_tap]), 1);
+	assert_int_equal(stats_read(&w->b.net->counters.rx_packets), 41);
+}
+
+static void waits_for_a_session(void **state)
+{
+	struct world *w = *state;
+	static uint8_t frame[MAX_FRAME], got[MAX_FRAME];
+	struct virtio_net_hdr vnet, got_vnet;
+	size_t len = make_super_frame(&w->a, &w->b, frame, 20000, 1300, &vnet);
+
+	from_tap(&w->a, w->a.net, &vnet, frame, len);
+	make_frame(&w->a, &w->b, got, 60);
+	from_tap(&w->a, w->a.net, &plain, got, 60);
+	assert_int_equal(transfer(&w->a), 0);
+	rcu_thread_offline();
+	run_upcalls(&w->a); /* UPCALL_WANT: the handshake runs to its end within it */
+	run_upcalls(&w->b);
+	rcu_thread_online();
+	forward_pending(w->a.worker);
+	assert_int_equal(transfer(&w->a), 17);
+	assert_int_equal(to_application(&w->b, 0, &got_vnet, got), len);
+	assert_memory_equal(got, frame, len);
+	assert_int_equal(to_application(&w->b, 0, &got_vnet, got), 60);
+
+	/* What waited too long is dropped under its name. */
+	rcu_thread_offline();
+	sessions_remove(w->b.sessions, w->b.peer);
+	rcu_thread_online();
+	pending_push(&w->b.worker->pending, 12345, VAN_ID, &plain, frame, 60, 1000, &(bool){0});
+	forward_pending(w->b.worker);
+	assert_int_equal(drops(&w->b, DROP_no_session), 1);
+}
+
+static void floods(void **state)
+{
+	struct world *w = *state;
+	static uint8_t frame[100], got[MAX_FRAME];
+	struct virtio_net_hdr vnet;
+
+	connect_nodes(w);
+	make_frame(&w->a, &w->b, frame, sizeof(frame));
+	memset(frame, 0xff, 6);
+	from_tap(&w->a, w->a.net, &plain, frame, sizeof(frame));
+	assert_int_equal(transfer(&w->a), 1);
+	assert_int_equal(to_application(&w->b, 0, &vnet, got), sizeof(frame));
+	assert_memory_equal(got, frame, sizeof(frame));
+	assert_nothing_delivered(&w->a); /* split horizon: it does not come back */
+}
+
+static void refuses_at_the_sender(void **state)
+{
+	struct world *w = *state;
+	uint8_t frame[60];
+
+	connect_nodes(w);
+	make_frame(&w->b, &w->a, frame, sizeof(frame)); /* a's TAP, b's source MAC */
+	from_tap(&w->a, w->a.net, &plain, frame, sizeof(frame));
+	assert_int_equal(drops(&w->a, DROP_not_ours), 1);
+	make_frame(&w->a, &w->a, frame, sizeof(frame));
+	from_tap(&w->a, w->a.net, &plain, frame, sizeof(frame));
+	frame[5] = 99;
+	from_tap(&w->a, w->a.net, &plain, frame, sizeof(frame));
+	assert_int_equal(drops(&w->a, DROP_no_peer), 2);
+	from_tap(&w->a, w->a.net, &plain, frame, 13);
+	assert_int_equal(drops(&w->a, DROP_bad_frame), 1);
+	assert_int_equal(transfer(&w->a), 0);
+}
+
+static void drops_what_was_altered(void **state)
+{
+	struct world *w = *state;
+	uint8_t frame[80], datagram[2048], copy[2048];
+	struct virtio_net_hdr vnet;
+	uint64_t replayed;
+	size_t len;
+
+	connect_nodes(w);
+	make_frame(&w->a, &w->b, frame, sizeof(frame));
+	for (int mode = 0; mode < 2; mode++) {
+		len = sealed(w, mode ? w->a.integrity : w->a.net, frame, sizeof(frame), datagram);
+		for (size_t i = 0; i < len; i++) {
+			for (unsigned int bit = 0; bit < 8; bit++) {
+				uint64_t before = all_drops(&w->b);
+
+				memcpy(copy, datagram, len);
+				copy[i] ^= (uint8_t)(1u << bit);
+				if (copy[0] >= MESSAGE_INIT && copy[0] <= MESSAGE_COOKIE)
+					continue; /* the session engine's test has these */
+				forward_from_peer(w->b.worker, copy, len, &w->a.at);
+				offload_join_flush(&w->b.worker->join);
+				assert_int_equal(all_drops(&w->b), before + 1);
+			}
+		}
+		assert_nothing_delivered(&w->b);
+		/* The original still goes through: nothing of the above moved the window. */
+		memcpy(copy, datagram, len);
+		forward_from_peer(w->b.worker, copy, len, &w->a.at);
+		offload_join_flush(&w->b.worker->join);
+		assert_int_equal(to_application(&w->b, mode, &vnet, copy), sizeof(frame));
+		/* But not twice. */
+		replayed = drops(&w->b, DROP_replayed);
+		forward_from_peer(w->b.worker, datagram, len, &w->a.at);
+		offload_join_flush(&w->b.worker->join);
+		assert_int_equal(drops(&w->b, DROP_replayed), replayed + 1);
+	}
+	assert_nothing_delivered(&w->b);
+}
+
+static void survives_all_lengths_and_types(void **state)
+{
+	struct world *w = *state;
+	uint8_t *exact;
+	struct upcall_message m;
+
+	connect_nodes(w);
+	for (unsigned int type = 0; type < 256; type++) {
+		for (size_t len = 0; len <= 2048; len++) {
+			uint64_t before = all_drops(&w->b);
+			bool handshake = len > 0 && type >= MESSAGE_INIT && type <= MESSAGE_COOKIE;
+
+			exact = malloc(
+				len ? len : 1); /* so that ASan sees the first byte too far */
+			randombytes_buf(exact, len);
+			if (len)
+				exact[0] = (uint8_t)type;
+			if (len > 7) /* half of them with an index that there is */
+				message_set_index(
+					exact + 4, len & 1 ? w->b.peer->current->local_index : 0);
+			forward_from_peer(w->b.worker, exact, len, &w->a.at);
+			free(exact);
+			if (handshake)
+				assert_int_equal(upcall_receive(&w->b.upcall, &m), 0);
+			else
+				assert_int_equal(all_drops(&w->b), before + 1);
+		}
+	}
+	offload_join_flush(&w->b.worker->join);
+	assert_nothing_delivered(&w->b);
+	assert_int_equal(w->b.worker->tx.count, 0); /* and no reply */
+}
+
+/* An authentic datagram with a chosen inner header, sealed as a's worker would. */
+static void inject(struct world *w, enum message_mode mode, uint8_t lane, uint32_t van_id,
+	uint8_t kind, const uint8_t *frame, size_t len)
+{
+	static uint8_t inner[2100], datagram[2200];
+	struct keypair *keys = w->a.peer->current;
+	struct message_inner *head = (struct message_inner *)inner;
+	size_t n;
+
+	memset(head, 0, sizeof(*head));
+	message_set_van_id(head->van_id, van_id);
+	head->kind = kind;
+	head->csum_start = 250;
+	memcpy(inner + sizeof(*head), frame, len);
+	n = seal_frame(w->a.worker->backend, &keys->send, mode, lane, keys->remote_index,
+		keys->tx[MESSAGE_LANE_WORKER].counter++, inner, sizeof(*head) + len, datagram);
+	forward_from_peer(w->b.worker, datagram, n, &w->a.at);
+	offload_join_flush(&w->b.worker->join);
+}
+
+static void drops_what_a_member_may_not_send(void **state)
+{
+	struct world *w = *state;
+	struct network_member none = {0};
+	struct virtio_net_hdr vnet;
+	static uint8_t got[MAX_FRAME];
+	uint8_t frame[60];
+
+	connect_nodes(w);
+	make_frame(&w->a, &w->b, frame, sizeof(frame));
+	inject(w, MESSAGE_MODE_GCM, 1, VAN_ID, MESSAGE_FRAME, frame, sizeof(frame));
+	assert_int_equal(to_application(&w->b, 0, &vnet, got), sizeof(frame));
+
+	inject(w, MESSAGE_MODE_GCM, 1, 0x999999, MESSAGE_FRAME, frame, sizeof(frame));
+	assert_int_equal(drops(&w->b, DROP_unknown_network), 1);
+	inject(w, MESSAGE_MODE_GMAC, 1, VAN_ID, MESSAGE_FRAME, frame, sizeof(frame));
+	inject(w, MESSAGE_MODE_GCM, 1, VAN_ID_INTEGRITY, MESSAGE_FRAME, frame, sizeof(frame));
+	inject(w, MESSAGE_MODE_GMAC, 1, 0, MESSAGE_PROBE, frame, MESSAGE_PROBE_LEN);
+	assert_int_equal(drops(&w->b, DROP_mode_mismatch), 3);
+	inject(w, MESSAGE_MODE_GCM, 1, VAN_ID, MESSAGE_FRAME, frame, 13);
+	inject(w, MESSAGE_MODE_GCM, 1, VAN_ID, MESSAGE_FRAME, frame, 0);
+	inject(w, MESSAGE_MODE_GCM, 1, VAN_ID, MESSAGE_FRAME | MESSAGE_FLAG_NEEDS_CSUM, frame,
+		sizeof(frame)); /* csum_start lies outside */
+	assert_int_equal(drops(&w->b, DROP_bad_inner), 3);
+	inject(w, MESSAGE_MODE_GCM, 7, VAN_ID, MESSAGE_FRAME, frame, sizeof(frame));
+	assert_int_equal(drops(&w->b, DROP_bad_lane), 1);
+
+	frame[11] = 77; /* somebody else's MAC */
+	inject(w, MESSAGE_MODE_GCM, 1, VAN_ID, MESSAGE_FRAME, frame, sizeof(frame));
+	assert_int_equal(drops(&w->b, DROP_guard_mac), 1);
+	memcpy(frame + 6, w->b.mac.b, 6); /* the receiver's own */
+	inject(w, MESSAGE_MODE_GCM, 1, VAN_ID, MESSAGE_FRAME, frame, sizeof(frame));
+	assert_int_equal(drops(&w->b, DROP_own_mac), 1);
+
+	rcu_thread_offline();
+	assert_int_equal(network_set_members(w->b.net, &none, 0, &w->b.mac, 1), 0);
+	rcu_thread_online();
+	memcpy(frame + 6, w->a.mac.b, 6);
+	inject(w, MESSAGE_MODE_GCM, 1, VAN_ID, MESSAGE_FRAME, frame, sizeof(frame));
+	assert_int_equal(drops(&w->b, DROP_not_member), 1);
+	assert_nothing_delivered(&w->b);
+	assert_int_equal(all_drops(&w->b), 11);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(carries_frames_unmodified),
+		TEST(leaves_checksums_partial),
+		TEST(carries_super_frames),
+		TEST(waits_for_a_session),
+		TEST(floods),
+		TEST(refuses_at_the_sender),
+		TEST(drops_what_was_altered),
+		TEST(survives_all_lengths_and_types),
+		TEST(drops_what_a_member_may_not_send),
+	};
+
+	if (sodium_init() < 0)
+		return 1;
+	return cmocka_run_group_tests_name("forward", tests, NULL, NULL);
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vand/dataplane.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "vand/ctl.h"
+#include "vand/reconcile.h"
+#include "vand/route.h"
+#include "vand/seal.h"
+#include "vand/state.h"
+#include "vand/tap.h"
+#include "vand/udp.h"
+#include "vand/upcall.h"
+#include "vand/vand.h"
+#include "vand/worker.h"
+
+/* Upcalls handled before the loop looks at anything else: a flood of handshakes must not keep the
+ * timers of sessions waiting. */
+#define UPCALL_BUDGET 256
+
+/* -- what the session engine asks for (struct session_io) -- */
+
+static int io_send(void *ctx, const struct endpoint *to, const void *msg, size_t len)
+{
+	struct vand *v = ctx;
+	int rc = udp_send(v->dataplane.udp, to, msg, len);
+
+	if (rc < 0)
+		stats_drop(&v->dataplane.control, DROP_send_failed);
+	return rc;
+}
+
+static int io_next_stamp(void *ctx, uint8_t ret_stamp[MESSAGE_STAMP_LEN])
+{
+	struct vand *v = ctx;
+
+	return state_next_stamp(v->state, clock_wall_ns(), ret_stamp);
+}
+
+static uint64_t io_epoch(void *ctx)
+{
+	struct vand *v = ctx;
+	const struct netmap *map = reconcile_map(v->reconcile);
+
+	return map ? map->number : 0;
+}
+
+static uint16_t io_underlay_mtu(void *ctx, const struct endpoint *to)
+{
+	struct vand *v = ctx;
+	const struct ip ip = endpoint_ip(to);
+	uint32_t mtu = route_mtu_to(v->route, &ip, NULL);
+
+	return mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu;
+}
+
+static void io_changed(void *ctx, struct peer *peer, enum peer_state state)
+{
+	struct vand *v = ctx;
+
+	/* A new key is a good moment to find out anew what the path takes. */
+	atomic_store_explicit(&peer->path_mtu, 0, memory_order_relaxed);
+	reconcile_session_changed(v->reconcile, peer, state);
+	worker_wake(v->dataplane.worker);
+}
+
+static void io_control(void *ctx, struct peer *peer, uint32_t van_id, uint8_t kind,
+	const uint8_t *payload, size_t len)
+{
+	struct vand *v = ctx;
+
+	/* Kinds that version 1 reserves. A peer that is newer than we are may send them. */
+	(void)peer;
+	(void)van_id;
+	(void)kind;
+	(void)payload;
+	(void)len;
+	stats_drop(&v->dataplane.control, DROP_reserved_kind);
+}
+
+static void io_probed(void *ctx, struct peer *peer, uint64_t token, uint64_t rtt_ns)
+{
+	struct vand *v = ctx;
+
+	ctl_probed(v->ctl, peer, token, rtt_ns);
+}
+
+static void io_rearm(void *ctx, uint64_t deadline_ns)
+{
+	struct vand *v = ctx;
+
+	loop_timer_set(&v->loop, &v->dataplane.tick, deadline_ns);
+}
+
+/* -- upcalls and the tick -- */
+
+static void on_tick(struct loop_timer *timer, uint64_t now_ns)
+{
+	struct dataplane *d = container_of(timer, struct dataplane, tick);
+	struct vand *v = container_of(d, struct vand, dataplane);
+
+	loop_timer_set(&v->loop, timer, sessions_tick(d->sessions, now_ns));
+}
+
+static void on_upcall(struct vand *v, const struct upcall_message *m, uint64_t now_ns)
+{
+	struct sessions *s = v->dataplane.sessions;
+	struct peer *peer;
+
+	switch (m->kind) {
+	case UPCALL_HANDSHAKE:
+		sessions_receive(s, m->data, m->len, &m->from, now_ns);
+		break;
+	case UPCALL_WANT:
+		peer = sessions_find_ref(s, m->peer_ref);
+		if (peer)
+			sessions_want(s, peer, now_ns);
+		break;
+	case UPCALL_CONFIRMED:
+		sessions_confirmed(s, m->local_index, now_ns);
+		break;
+	case UPCALL_MOVED:
+		sessions_moved(s, m->local_index, &m->from, now_ns);
+		break;
+	case UPCALL_CONTROL:
+		sessions_control(
+			s, m->local_index, m->van_id, m->message_kind, m->data, m->len, now_ns);
+		break;
+	}
+}
+
+static void on_upcalls(struct loop_source *source, uint32_t events)
+{
+	struct dataplane *d = container_of(source, struct dataplane, upcalls);
+	struct vand *v = container_of(d, struct vand, dataplane);
+	struct upcall_message m;
+
+	(void)events;
+	for (unsigned int i = 0; i < UPCALL_BUDGET && d->running; i++) {
+		int rc = upcall_receive(d->upcall, &m);
+
+		if (rc == -EAGAIN)
+			break;
+		if (rc == 0)
+			on_upcall(v, &m, v->loop.now_ns);
+	}
+}
+
+/* -- start and stop -- */
+
+int dataplane_open(struct vand *v, uint16_t port, uint16_t *ret_port, struct err *e)
+{
+	const struct udp_options options = {.gso = v->config.udp_gso, .gro = v->config.udp_gro};
+	struct udp *udp;
+	int rc = tap_probe(&v->dataplane.uso, e);
+
+	if (rc < 0)
+		return rc;
+	udp = calloc(1, sizeof(*udp));
+	if (!udp)
+		return err_set(e, -ENOMEM, "out of memory");
+	rc = udp_open(udp, port, &options, e);
+	if (rc < 0) {
+		free(udp);
+		return rc;
+	}
+	v->dataplane.udp = udp;
+	*ret_port = udp->port;
+	return 0;
+}
+
+static const struct seal_backend *choose_backend(const struct vand *v)
+{
+	const char *name = v->config.cipher;
+
+	return seal_backend_find(!name || !strcmp(name, "auto") ? NULL : name);
+}
+
+static int start_sessions(
+	struct vand *v, const uint8_t mesh[MESSAGE_MESH_LEN], const struct seal_backend *backend)
+{
+	const struct session_io io = {.ctx = v,
+		.send = io_send,
+		.next_stamp = io_next_stamp,
+		.epoch = io_epoch,
+		.underlay_mtu = io_underlay_mtu,
+		.changed = io_changed,
+		.control = io_control,
+		.probed = io_probed,
+		.rearm = io_rearm};
+	struct session_config config = {
+		.identity = v->identity, .lanes = MESSAGE_LANE_WORKER + 1, .backend = backend};
+
+	memcpy(config.mesh, mesh, sizeof(config.mesh));
+	memcpy(config.psk, v->psk, sizeof(config.psk));
+	session_timers_default(&config.timers);
+	config.timers.rekey_after = (uint64_t)v->config.rekey_after_s * NS_PER_S;
+	return sessions_new(&config, &io, &v->dataplane.control, &v->dataplane.sessions);
+}
+
+int dataplane_start(struct vand *v, const uint8_t mesh[MESSAGE_MESH_LEN], struct err *e)
+{
+	struct dataplane *d = &v->dataplane;
+	const struct seal_backend *backend = choose_backend(v);
+	struct worker_config config;
+	int rc;
+
+	if (!backend)
+		return err_set(e, -ENOTSUP,
+			"cipher \"%s\" is not usable on this machine; set cipher = \"auto\"",
+			v->config.cipher);
+	d->upcall = calloc(1, sizeof(*d->upcall));
+	if (!d->upcall)
+		return err_set(e, -ENOMEM, "out of memory");
+	rc = upcall_init(d->upcall);
+	if (rc < 0)
+		goto err_upcall;
+	rc = start_sessions(v, mesh, backend);
+	if (rc < 0)
+		goto err_upcall_done;
+	config = (struct worker_config){.udp = d->udp,
+		.sessions = d->sessions,
+		.networks = &d->networks,
+		.backend = backend,
+		.upcall = d->upcall,
+		.lane = MESSAGE_LANE_WORKER,
+		.join_tcp = v->config.tap_offload,
+		.join_udp = v->config.tap_offload && v->config.udp_super_frames && d->uso};
+	rc = worker_new(&config, &d->worker);
+	if (rc < 0)
+		goto err_sessions;
+	rc = networks_init(&d->networks, d->worker);
+	if (rc < 0)
+		goto err_worker;
+	d->upcalls.fd = d->upcall->control_fd;
+	d->upcalls.ready = on_upcalls;
+	rc = loop_add(&v->loop, &d->upcalls, EPOLLIN);
+	if (rc < 0)
+		goto err_networks;
+	rc = worker_start(d->worker, e);
+	if (rc < 0)
+		goto err_loop;
+	d->tick.fire = on_tick;
+	loop_timer_set(&v->loop, &d->tick, v->loop.now_ns);
+	d->running = true;
+	log_info("data plane up: UDP port %u, %s", v->port, backend->name);
+	return 0;
+
+err_loop:
+	loop_remove(&v->loop, &d->upcalls);
+err_networks:
+	networks_done(&d->networks);
+err_worker:
+	worker_free(d->worker);
+	d->worker = NULL;
+err_sessions:
+	sessions_free(d->sessions, false, 0);
+	d->sessions = NULL;
+err_upcall_done:
+	upcall_done(d->upcall);
+err_upcall:
+	free(d->upcall);
+	d->upcall = NULL;
+	if (e && !e->code)
+		err_set(e, rc, "cannot start the data plane: %s", err_name(rc));
+	return rc;
+}
+
+void dataplane_stop(struct vand *v)
+{
+	struct dataplane *d = &v->dataplane;
+
+	if (!d->running)
+		return;
+	d->running = false;
+	loop_timer_cancel(&v->loop, &d->tick);
+	loop_remove(&v->loop, &d->upcalls);
+	networks_done(&d->networks);
+	worker_free(d->worker);
+	sessions_free(d->sessions, true, clock_boottime_ns());
+	upcall_done(d->upcall);
+	free(d->upcall);
+	d->worker = NULL;
+	d->sessions = NULL;
+	d->upcall = NULL;
+}
+
+void dataplane_close(struct vand *v)
+{
+	dataplane_stop(v);
+	if (!v->dataplane.udp)
+		return;
+	udp_close(v->dataplane.udp);
+	free(v->dataplane.udp);
+	v->dataplane.udp = NULL;
+}
+
+uint64_t dataplane_drops(const struct vand *v, enum drop_reason reason)
+{
+	uint64_t n = stats_read(&v->dataplane.control.drops[reason]);
+
+	if (v->dataplane.worker)
+		n += stats_read(&v->dataplane.worker->counters.drops[reason]);
+	return n;
+}
+
+uint64_t dataplane_events(const struct vand *v, enum stat_event event)
+{
+	uint64_t n = stats_read(&v->dataplane.control.events[event]);
+
+	if (v->dataplane.worker)
+		n += stats_read(&v->dataplane.worker->counters.events[event]);
+	return n;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A frame's way through the node, in both directions. This is the page to read first.
+ *
+ *   application ─▶ vcider0 ─▶ tap_read ─▶ forward_from_tap ─▶ fdb ─▶ seal ─▶ udp_tx ─▶ underlay
+ *   application ◀─ vcider0 ◀─ join ◀─ forward_from_peer ◀─ guard ◀─ open, replay ◀─ udp_rx ◀─
+ * underlay
+ */
+#ifndef VAND_FORWARD_H
+#define VAND_FORWARD_H
+
+#include <linux/virtio_net.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "lib/addr.h"
+
+struct network;
+struct peer;
+struct worker;
+
+/* The frame in w->frame (with headroom in front of it) came out of the network's TAP: seals it for
+ * whoever is to have it. The frame's bytes are used up. */
+void forward_from_tap(
+	struct worker *w, struct network *net, const struct virtio_net_hdr *vnet, size_t len);
+
+/* A datagram of the underlay: delivers what is authentic and allowed, drops the rest under a name.
+ * data is used up; at least UDP_RX_HEADROOM bytes in front of it may be overwritten, and the frame
+ * stays in place until the batch is flushed. */
+void forward_from_peer(struct worker *w, uint8_t *data, size_t len, const struct endpoint *from);
+
+/* Sessions changed: sends what waited for those that are there now, drops what waited too long. */
+void forward_pending(struct worker *w);
+
+#endif

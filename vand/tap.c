@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vand/tap.h"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* Kernels from 6.2; Debian 12's headers lack them. */
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+static int open_error(const char *ifname, int error, struct err *e)
+{
+	switch (error) {
+	case ENOENT:
+	case ENODEV:
+	case ENXIO:
+		return err_set(e, -error,
+			"/dev/net/tun is missing: load the module (modprobe tun), or give the container the device");
+	case EPERM:
+	case EACCES:
+		return err_set(e, -error,
+			"not allowed to make a network device: run vand as root, or with CAP_NET_ADMIN");
+	case EBUSY:
+		return err_set(e, -EEXIST,
+			"the interface name %s is taken: choose another with --ifname", ifname);
+	default:
+		return err_set(e, -error, "cannot make the network device %s: %s", ifname,
+			strerror(error));
+	}
+}
+
+/* Asks for as much offloading as the kernel gives. UDP super-frames came last, so they go first. */
+static void ask_for_offload(struct tap *tap)
+{
+	const unsigned int tcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+
+	if (ioctl(tap->fd, TUNSETOFFLOAD, (unsigned long)(tcp | TUN_F_USO4 | TUN_F_USO6)) == 0) {
+		tap->offload = true;
+		tap->uso = true;
+	} else if (ioctl(tap->fd, TUNSETOFFLOAD, (unsigned long)tcp) == 0) {
+		tap->offload = true;
+	}
+}
+
+int tap_open(struct tap *ret_tap, const char *ifname, bool offload, struct err *e)
+{
+	struct tap tap = {.fd = -1};
+	/* EXCL: never take over a device that somebody else made and configured. */
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL};
+	int error;
+
+	tap.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (tap.fd < 0)
+		return open_error(ifname, errno, e);
+	strncpy(ifr.ifr_name, ifname, IFNAMSIZ - 1);
+	if (ioctl(tap.fd, TUNSETIFF, &ifr) < 0) {
+		error = errno;
+		close(tap.fd);
+		return open_error(ifname, error, e);
+	}
+	memcpy(tap.ifname, ifr.ifr_name, IFNAMSIZ);
+	tap.ifindex = (int)if_nametoindex(tap.ifname);
+	if (offload)
+		ask_for_offload(&tap);
+	*ret_tap = tap;
+	return 0;
+}
+
+void tap_close(struct tap *tap)
+{
+	if (tap->fd >= 0)
+		close(tap->fd);
+	tap->fd = -1;
+}
+
+int tap_probe(bool *ret_uso, struct err *e)
+{
+	struct tap tap;
+	int rc = tap_open(&tap, "vanprobe%d", true, e); /* the kernel fills in a free number */
+
+	if (rc < 0)
+		return rc;
+	*ret_uso = tap.uso;
+	tap_close(&tap);
+	return 0;
+}
+
+ssize_t tap_read(const struct tap *tap, struct virtio_net_hdr *ret_vnet, void *frame, size_t size)
+{
+	struct iovec iov[2] = {
+		{.iov_base = ret_vnet, .iov_len = sizeof(*ret_vnet)},
+		{.iov_base = frame, .iov_len = size},
+	};
+	ssize_t n = readv(tap->fd, iov, 2);
+
+	if (n < 0)
+		return -errno;
+	if ((size_t)n < sizeof(*ret_vnet))
+		return 0;
+	return n - (ssize_t)sizeof(*ret_vnet);
+}
+
+int tap_write(const struct tap *tap, const struct iovec *iov, unsigned int count)
+{
+	if (writev(tap->fd, iov, (int)count) < 0)
+		return -errno;
+	return 0;
+}

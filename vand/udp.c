@@ -1,0 +1,610 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * One port, two sockets a family. The first receives everything and sends with DF set and the
+ * kernel's own path MTU cache ignored (PMTUDISC_PROBE: ICMP from the underlay is not authentic).
+ * The second is bound to the same port with SO_REUSEPORT, sends what must be allowed to fragment,
+ * and never receives: a one-instruction BPF program hands every datagram to the first socket of the
+ * group.
+ *
+ * SO_REUSEPORT also lets a second daemon of the same user in, in silence, and takes half of the
+ * datagrams away from each. So the port is first bound without it, which fails if anybody has it.
+ *
+ * A batch of sends is a list of slots, each one future sendmsg with UDP_SEGMENT. What the kernel
+ * refuses is repeated datagram by datagram, in whichever way the error asks for: without GSO (EIO:
+ * the device has no checksum offload), without DF (EMSGSIZE, EINVAL: a segment is larger than the
+ * interface takes), without source address (it is gone).
+ */
+#include "vand/udp.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "vand/peer.h"
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+#define SOCKET_BUFFER    (8 << 20)
+#define GSO_SEGMENTS     64 /* UDP_MAX_SEGMENTS of every kernel that has UDP_SEGMENT */
+#define SEND_WAIT_MS     2  /* for room in the socket's buffer … */
+#define SEND_WAIT_ROUNDS 10 /* … so many times before the datagrams are dropped */
+
+static const int families[UDP_FAMILIES] = {[UDP_IPV4] = AF_INET, [UDP_IPV6] = AF_INET6};
+
+static int set_option(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+static void set_buffer(int fd, int force_option, int option)
+{
+	if (set_option(fd, SOL_SOCKET, force_option, SOCKET_BUFFER) < 0)
+		set_option(fd, SOL_SOCKET, option, SOCKET_BUFFER);
+}
+
+static int bind_port(int fd, enum udp_family family, uint16_t port)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	int rc;
+
+	if (family == UDP_IPV4)
+		rc = bind(fd, (struct sockaddr *)&in, sizeof(in));
+	else
+		rc = bind(fd, (struct sockaddr *)&in6, sizeof(in6));
+	return rc < 0 ? -errno : 0;
+}
+
+static uint16_t bound_port(int fd)
+{
+	union {
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} addr;
+	socklen_t len = sizeof(addr);
+
+	if (getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
+		return 0;
+	return ntohs(addr.in.sin_port); /* the port stands at the same place in both */
+}
+
+/* A socket of the family, or -errno; -EAFNOSUPPORT where the host does not have it. */
+static int make_socket(enum udp_family family)
+{
+	int fd = socket(families[family], SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (family == UDP_IPV6)
+		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	return fd;
+}
+
+/* Is the port free for all of us? *port 0 is replaced by a free one. */
+static int claim_port(uint16_t *port)
+{
+	for (int family = 0; family < UDP_FAMILIES; family++) {
+		int fd = make_socket(family), rc;
+
+		if (fd == -EAFNOSUPPORT)
+			continue;
+		if (fd < 0)
+			return fd;
+		rc = bind_port(fd, family, *port);
+		if (rc == 0 && *port == 0)
+			*port = bound_port(fd);
+		close(fd);
+		if (rc < 0 && rc != -EADDRNOTAVAIL)
+			return rc;
+	}
+	return 0;
+}
+
+static int attach_first_receives(int fd)
+{
+	struct sock_filter code[] = {{.code = BPF_RET | BPF_K, .k = 0}};
+	struct sock_fprog program = {.len = 1, .filter = code};
+
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)) < 0)
+		return -errno;
+	return 0;
+}
+
+static int open_main(struct udp *udp, enum udp_family family, const struct udp_options *options)
+{
+	int fd = make_socket(family), rc;
+
+	if (fd < 0)
+		return fd;
+	set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
+	set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+	if (family == UDP_IPV4) {
+		set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+		set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+	} else {
+		set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
+		set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+	}
+	if (options->gso && set_option(fd, SOL_UDP, UDP_SEGMENT, 0) < 0)
+		udp->gso_segments = 1;
+	if (udp->gro && set_option(fd, SOL_UDP, UDP_GRO, 1) < 0)
+		udp->gro = false;
+	rc = bind_port(fd, family, udp->port);
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	udp->fd[family] = fd;
+	return 0;
+}
+
+/* Without it, what is too large for a path is dropped instead of fragmented: not fatal. */
+static void open_nodf(struct udp *udp, enum udp_family family)
+{
+	int fd;
+
+	if (attach_first_receives(udp->fd[family]) < 0)
+		return;
+	fd = make_socket(family);
+	if (fd < 0)
+		return;
+	set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+	if (family == UDP_IPV4)
+		set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+	else
+		set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
+	if (bind_port(fd, family, udp->port) < 0) {
+		close(fd);
+		return;
+	}
+	udp->fd_nodf[family] = fd;
+}
+
+int udp_open(struct udp *ret_udp, uint16_t port, const struct udp_options *options, struct err *e)
+{
+	struct udp udp = {.port = port,
+		.fd = {-1, -1},
+		.fd_nodf = {-1, -1},
+		.gso_segments = options->gso ? GSO_SEGMENTS : 1,
+		.gro = options->gro};
+	int rc = claim_port(&udp.port);
+
+	for (int family = 0; rc == 0 && family < UDP_FAMILIES; family++) {
+		rc = open_main(&udp, family, options);
+		if (rc == -EAFNOSUPPORT || (rc == -EADDRNOTAVAIL && family == UDP_IPV6))
+			rc = 0; /* a host without IPv6 */
+		else if (rc == 0)
+			open_nodf(&udp, family);
+	}
+	if (rc == 0 && udp.fd[UDP_IPV4] < 0 && udp.fd[UDP_IPV6] < 0)
+		rc = -EAFNOSUPPORT;
+	if (rc == 0) {
+		*ret_udp = udp;
+		return 0;
+	}
+	udp_close(&udp);
+	if (rc == -EADDRINUSE)
+		return err_set(e, rc,
+			"UDP port %u is in use: another vand may be running; set another `port`, or 0 for a free one",
+			port);
+	if (rc == -EACCES)
+		return err_set(e, rc, "not allowed to bind UDP port %u: use one above 1023", port);
+	return err_set(e, rc, "cannot open UDP port %u: %s", port, strerror(-rc));
+}
+
+void udp_close(struct udp *udp)
+{
+	for (int family = 0; family < UDP_FAMILIES; family++) {
+		if (udp->fd[family] >= 0)
+			close(udp->fd[family]);
+		if (udp->fd_nodf[family] >= 0)
+			close(udp->fd_nodf[family]);
+		udp->fd[family] = -1;
+		udp->fd_nodf[family] = -1;
+	}
+}
+
+/* -- one message -- */
+
+union control {
+	struct cmsghdr align;
+	uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
+};
+
+static enum udp_family family_of(const struct endpoint *ep)
+{
+	return ep->remote.sa.sa_family == AF_INET6 ? UDP_IPV6 : UDP_IPV4;
+}
+
+static struct cmsghdr *next_cmsg(
+	struct msghdr *msg, union control *control, int level, int type, size_t len)
+{
+	struct cmsghdr *c = (struct cmsghdr *)(control->bytes + msg->msg_controllen);
+
+	c->cmsg_level = level;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(len);
+	msg->msg_control = control;
+	msg->msg_controllen += CMSG_SPACE(len);
+	return c;
+}
+
+/* The source address: the one that the peer talks to (a multi-homed host would otherwise answer
+ * from another, which the peer's firewall or NAT does not know). */
+static void put_source(struct msghdr *msg, union control *control, const struct endpoint *to)
+{
+	if (to->local.family == AF_INET && family_of(to) == UDP_IPV4) {
+		struct in_pktinfo info = {.ipi_ifindex = 0};
+		struct cmsghdr *c = next_cmsg(msg, control, IPPROTO_IP, IP_PKTINFO, sizeof(info));
+
+		memcpy(&info.ipi_spec_dst, to->local.b, sizeof(info.ipi_spec_dst));
+		memcpy(CMSG_DATA(c), &info, sizeof(info));
+	} else if (to->local.family == AF_INET6 && family_of(to) == UDP_IPV6) {
+		struct in6_pktinfo info = {.ipi6_ifindex = to->local_ifindex};
+		struct cmsghdr *c =
+			next_cmsg(msg, control, IPPROTO_IPV6, IPV6_PKTINFO, sizeof(info));
+
+		memcpy(&info.ipi6_addr, to->local.b, sizeof(info.ipi6_addr));
+		memcpy(CMSG_DATA(c), &info, sizeof(info));
+	}
+}
+
+static void put_segment_len(struct msghdr *msg, union control *control, uint16_t segment_len)
+{
+	struct cmsghdr *c = next_cmsg(msg, control, SOL_UDP, UDP_SEGMENT, sizeof(segment_len));
+
+	memcpy(CMSG_DATA(c), &segment_len, sizeof(segment_len));
+}
+
+static void fill_message(struct msghdr *msg, struct iovec *iov, const struct endpoint *to,
+	const void *data, size_t len)
+{
+	*iov = (struct iovec){.iov_base = (void *)data, .iov_len = len};
+	*msg = (struct msghdr){.msg_name = (void *)&to->remote,
+		.msg_namelen = endpoint_sockaddr_len(to),
+		.msg_iov = iov,
+		.msg_iovlen = 1};
+}
+
+/* sendmsg() that waits a little for room, so that a full device queue slows us down instead of
+ * costing packets. 0 or -errno. */
+static int send_message(int fd, const struct msghdr *msg)
+{
+	for (int round = 0;; round++) {
+		struct pollfd room = {.fd = fd, .events = POLLOUT};
+
+		if (sendmsg(fd, msg, MSG_NOSIGNAL) >= 0)
+			return 0;
+		if (errno == EINTR)
+			continue;
+		if ((errno != EAGAIN && errno != ENOBUFS) || round >= SEND_WAIT_ROUNDS)
+			return -errno;
+		poll(&room, 1, SEND_WAIT_MS);
+	}
+}
+
+static int send_datagram(
+	int fd, const struct endpoint *to, bool with_source, const void *data, size_t len)
+{
+	union control control;
+	struct msghdr msg;
+	struct iovec iov;
+
+	fill_message(&msg, &iov, to, data, len);
+	if (with_source)
+		put_source(&msg, &control, to);
+	return send_message(fd, &msg);
+}
+
+/* One datagram by whatever means it takes. *ret_fragmentable: it went without DF. */
+static int send_somehow(const struct udp *udp, const struct endpoint *to, const void *data,
+	size_t len, bool known_too_big, bool *ret_fragmentable)
+{
+	enum udp_family family = family_of(to);
+	int rc = -EMSGSIZE;
+
+	*ret_fragmentable = false;
+	if (udp->fd[family] < 0)
+		return -EAFNOSUPPORT;
+	if (!known_too_big) {
+		rc = send_datagram(udp->fd[family], to, true, data, len);
+		if (rc == -EINVAL || rc == -EADDRNOTAVAIL)
+			rc = send_datagram(udp->fd[family], to, false, data, len);
+	}
+	if (rc == -EMSGSIZE && udp->fd_nodf[family] >= 0) {
+		*ret_fragmentable = true;
+		rc = send_datagram(udp->fd_nodf[family], to, true, data, len);
+		if (rc == -EINVAL || rc == -EADDRNOTAVAIL)
+			rc = send_datagram(udp->fd_nodf[family], to, false, data, len);
+	}
+	return rc;
+}
+
+int udp_send(const struct udp *udp, const struct endpoint *to, const void *data, size_t len)
+{
+	bool fragmentable;
+
+	return send_somehow(udp, to, data, len, false, &fragmentable);
+}
+
+/* -- batches -- */
+
+int udp_tx_init(struct udp_tx *tx, const struct udp *udp, struct counters *counters)
+{
+	uint8_t *memory = aligned_alloc(4096, (size_t)UDP_TX_SLOTS * UDP_TX_SLOT_SIZE);
+
+	if (!memory)
+		return -ENOMEM;
+	tx->udp = udp;
+	tx->counters = counters;
+	tx->count = 0;
+	for (unsigned int i = 0; i < UDP_TX_SLOTS; i++)
+		tx->slots[i].data = memory + (size_t)i * UDP_TX_SLOT_SIZE;
+	return 0;
+}
+
+void udp_tx_done(struct udp_tx *tx)
+{
+	free(tx->slots[0].data);
+}
+
+/* May one more datagram of len bytes go behind those in the slot? */
+static bool slot_takes(const struct udp_tx *tx, const struct udp_tx_slot *slot, size_t len)
+{
+	return !slot->closed && len <= slot->segment_len &&
+	       slot->segments < tx->udp->gso_segments && slot->len + len <= MESSAGE_DATAGRAM_MAX;
+}
+
+uint8_t *udp_tx_reserve(struct udp_tx *tx, struct peer *peer, const struct endpoint *to, size_t len)
+{
+	struct udp_tx_slot *slot = NULL;
+	uint8_t *room;
+
+	if (len > MESSAGE_DATAGRAM_MAX)
+		return NULL;
+	/* The peer's newest slot: an older one would put this datagram in front of others. */
+	for (unsigned int i = tx->count; i-- > 0;) {
+		if (tx->slots[i].peer == peer) {
+			slot = &tx->slots[i];
+			break;
+		}
+	}
+	if (!slot || !slot_takes(tx, slot, len)) {
+		if (tx->count == UDP_TX_SLOTS)
+			udp_tx_flush(tx);
+		slot = &tx->slots[tx->count++];
+		slot->peer = peer;
+		slot->to = *to;
+		slot->len = 0;
+		slot->segments = 0;
+		slot->segment_len = (uint16_t)len;
+		slot->closed = false;
+	}
+	room = slot->data + slot->len;
+	slot->len += (uint32_t)len;
+	slot->segments++;
+	slot->closed = len < slot->segment_len;
+	return room;
+}
+
+/* The slow way: datagram by datagram. */
+static void send_singly(struct udp_tx *tx, const struct udp_tx_slot *slot, bool known_too_big)
+{
+	for (uint32_t at = 0; at < slot->len; at += slot->segment_len) {
+		uint32_t left = slot->len - at;
+		uint32_t len = left < slot->segment_len ? left : slot->segment_len;
+		bool fragmentable;
+		int rc = send_somehow(
+			tx->udp, &slot->to, slot->data + at, len, known_too_big, &fragmentable);
+
+		if (rc == -EMSGSIZE) {
+			stats_drop(tx->counters, DROP_too_big);
+		} else if (rc < 0) {
+			stats_drop(tx->counters, DROP_send_failed);
+		} else if (fragmentable) {
+			stats_count(tx->counters, STAT_sent_fragmentable, 1);
+			/* Remembered until the next handshake, so that the next slot need not fail
+			 * first. */
+			atomic_store_explicit(
+				&slot->peer->path_mtu, (uint16_t)(len - 1), memory_order_relaxed);
+		}
+	}
+}
+
+/* What sendmsg said about a slot, and how to go on. */
+static void recover(struct udp_tx *tx, const struct udp_tx_slot *slot, int error)
+{
+	switch (error) {
+	case EIO:
+		atomic_store_explicit(&slot->peer->no_gso, true, memory_order_relaxed);
+		stats_count(tx->counters, STAT_gso_fallbacks, 1);
+		send_singly(tx, slot, false);
+		break;
+	case EINVAL:
+	case EMSGSIZE:
+	case EADDRNOTAVAIL:
+		if (slot->segments > 1)
+			stats_count(tx->counters, STAT_gso_fallbacks, 1);
+		send_singly(tx, slot, false);
+		break;
+	case EAGAIN:
+	case ENOBUFS:
+		send_singly(tx, slot, false); /* which waits for room */
+		break;
+	default:
+		stats_add(&tx->counters->drops[DROP_send_failed], slot->segments);
+	}
+}
+
+/* Slots that must not be handed to the kernel as they are. */
+static bool needs_care(const struct udp_tx_slot *slot)
+{
+	uint16_t path_mtu = atomic_load_explicit(&slot->peer->path_mtu, memory_order_relaxed);
+
+	if (path_mtu && slot->segment_len > path_mtu)
+		return true;
+	return slot->segments > 1 &&
+	       atomic_load_explicit(&slot->peer->no_gso, memory_order_relaxed);
+}
+
+static void send_with_care(struct udp_tx *tx, const struct udp_tx_slot *slot)
+{
+	uint16_t path_mtu = atomic_load_explicit(&slot->peer->path_mtu, memory_order_relaxed);
+
+	send_singly(tx, slot, path_mtu && slot->segment_len > path_mtu);
+}
+
+/* Sends a run of slots of one family with as few system calls as it takes. */
+static void send_run(struct udp_tx *tx, const struct udp_tx_slot *slots, unsigned int count)
+{
+	struct mmsghdr messages[UDP_TX_SLOTS];
+	struct iovec iov[UDP_TX_SLOTS];
+	union control control[UDP_TX_SLOTS];
+	int fd = tx->udp->fd[family_of(&slots[0].to)];
+	unsigned int done = 0;
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct msghdr *msg = &messages[i].msg_hdr;
+
+		fill_message(msg, &iov[i], &slots[i].to, slots[i].data, slots[i].len);
+		put_source(msg, &control[i], &slots[i].to);
+		if (slots[i].segments > 1)
+			put_segment_len(msg, &control[i], slots[i].segment_len);
+	}
+	while (done < count) {
+		int n = sendmmsg(fd, messages + done, count - done, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			recover(tx, &slots[done], errno);
+			n = 1;
+		}
+		done += (unsigned int)n;
+	}
+}
+
+void udp_tx_flush(struct udp_tx *tx)
+{
+	unsigned int from = 0;
+	uint64_t datagrams = 0;
+
+	while (from < tx->count) {
+		enum udp_family family = family_of(&tx->slots[from].to);
+		unsigned int to = from;
+
+		while (to < tx->count && family_of(&tx->slots[to].to) == family &&
+			!needs_care(&tx->slots[to])) {
+			datagrams += tx->slots[to].segments;
+			to++;
+		}
+		if (to > from) {
+			if (tx->udp->fd[family] >= 0)
+				send_run(tx, &tx->slots[from], to - from);
+			else
+				stats_add(&tx->counters->drops[DROP_send_failed], to - from);
+		} else {
+			datagrams += tx->slots[from].segments;
+			send_with_care(tx, &tx->slots[from]);
+			to = from + 1;
+		}
+		from = to;
+	}
+	if (tx->count) {
+		stats_count(tx->counters, STAT_datagrams_sent, datagrams);
+		stats_count(tx->counters, STAT_sends, tx->count);
+	}
+	tx->count = 0;
+}
+
+/* -- receiving -- */
+
+int udp_rx_init(struct udp_rx *rx)
+{
+	const size_t stride = UDP_RX_HEADROOM + UDP_RX_SLOT_SIZE;
+
+	rx->memory = aligned_alloc(4096, (UDP_RX_SLOTS * stride + 4095) & ~(size_t)4095);
+	if (!rx->memory)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < UDP_RX_SLOTS; i++)
+		rx->slots[i].data = rx->memory + i * stride + UDP_RX_HEADROOM;
+	return 0;
+}
+
+void udp_rx_done(struct udp_rx *rx)
+{
+	free(rx->memory);
+}
+
+static void read_control(struct msghdr *msg, struct udp_rx_slot *slot)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+			int segment_len;
+
+			memcpy(&segment_len, CMSG_DATA(c), sizeof(segment_len));
+			if (segment_len > 0)
+				slot->segment_len = (uint32_t)segment_len;
+		} else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			struct in_pktinfo info;
+
+			memcpy(&info, CMSG_DATA(c), sizeof(info));
+			slot->from.local.family = AF_INET;
+			memcpy(slot->from.local.b, &info.ipi_addr, sizeof(info.ipi_addr));
+		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+			struct in6_pktinfo info;
+
+			memcpy(&info, CMSG_DATA(c), sizeof(info));
+			slot->from.local.family = AF_INET6;
+			memcpy(slot->from.local.b, &info.ipi6_addr, sizeof(info.ipi6_addr));
+			/* A link-local address means nothing without its interface. */
+			if (ip_is_link_local(&slot->from.local))
+				slot->from.local_ifindex = info.ipi6_ifindex;
+		}
+	}
+}
+
+int udp_rx_batch(struct udp_rx *rx, int fd)
+{
+	int n;
+
+	for (unsigned int i = 0; i < UDP_RX_SLOTS; i++) {
+		rx->iov[i] =
+			(struct iovec){.iov_base = rx->slots[i].data, .iov_len = UDP_RX_SLOT_SIZE};
+		rx->messages[i].msg_hdr = (struct msghdr){.msg_name = &rx->names[i],
+			.msg_namelen = sizeof(rx->names[i]),
+			.msg_iov = &rx->iov[i],
+			.msg_iovlen = 1,
+			.msg_control = &rx->control[i],
+			.msg_controllen = sizeof(rx->control[i])};
+	}
+	n = recvmmsg(fd, rx->messages, UDP_RX_SLOTS, MSG_DONTWAIT, NULL);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	for (int i = 0; i < n; i++) {
+		struct udp_rx_slot *slot = &rx->slots[i];
+
+		slot->len = rx->messages[i].msg_len;
+		slot->segment_len = slot->len;
+		memset(&slot->from, 0, sizeof(slot->from));
+		if (rx->names[i].ss_family == AF_INET6)
+			memcpy(&slot->from.remote.in6, &rx->names[i],
+				sizeof(slot->from.remote.in6));
+		else
+			memcpy(&slot->from.remote.in, &rx->names[i], sizeof(slot->from.remote.in));
+		read_control(&rx->messages[i].msg_hdr, slot);
+	}
+	return n;
+}

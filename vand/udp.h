@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The underlay: UDP sockets for IPv4 and IPv6 on one port, batches of GSO sends, GRO receives, and
+ * what to do when the kernel or a path takes less than that.
+ */
+#ifndef VAND_UDP_H
+#define VAND_UDP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include "lib/addr.h"
+#include "lib/err.h"
+#include "vand/message.h"
+#include "vand/stats.h"
+
+struct peer;
+
+enum udp_family { UDP_IPV4, UDP_IPV6, UDP_FAMILIES };
+
+struct udp {
+	uint16_t port;
+	int fd[UDP_FAMILIES]; /* sends with DF, receives everything; -1: family not available */
+	int fd_nodf[UDP_FAMILIES]; /* same port, sends what the kernel may fragment; never receives
+				    */
+	uint16_t gso_segments;     /* most segments that one send takes; 1: no GSO */
+	bool gro;
+};
+
+struct udp_options {
+	bool gso;
+	bool gro;
+};
+
+/* Binds the port on both families (0: a free one). -EADDRINUSE and others say what to do. */
+int udp_open(struct udp *ret_udp, uint16_t port, const struct udp_options *options, struct err *e);
+void udp_close(struct udp *udp);
+
+/* One datagram at once, from any thread. 0 or -errno. */
+int udp_send(const struct udp *udp, const struct endpoint *to, const void *data, size_t len);
+
+/* -- sending in batches -- */
+
+#define UDP_TX_SLOTS     16
+#define UDP_TX_SLOT_SIZE (64 * 1024)
+
+/* One future sendmsg: datagrams of equal length (the last may be shorter) to one peer. */
+struct udp_tx_slot {
+	struct peer *peer;
+	struct endpoint to; /* as it was when the slot was opened */
+	uint32_t len;
+	uint16_t segment_len; /* length of the first datagram */
+	uint16_t segments;
+	bool closed;   /* a shorter datagram ended it */
+	uint8_t *data; /* UDP_TX_SLOT_SIZE bytes */
+};
+
+struct udp_tx {
+	const struct udp *udp;
+	struct counters *counters; /* of the thread that owns the batch */
+	unsigned int count;
+	struct udp_tx_slot slots[UDP_TX_SLOTS];
+};
+
+/* 0 or -ENOMEM. Buffers are allocated here and never again. */
+int udp_tx_init(struct udp_tx *tx, const struct udp *udp, struct counters *counters);
+void udp_tx_done(struct udp_tx *tx);
+
+/*
+ * Room for one datagram of exactly len bytes to the peer, behind those that wait for it already:
+ * fill it before the next call. Flushes when there is no room. `to` is the peer's current end
+ * point. NULL when len is more than any datagram takes.
+ */
+uint8_t *udp_tx_reserve(
+	struct udp_tx *tx, struct peer *peer, const struct endpoint *to, size_t len);
+
+/* Sends all that waits. Failures are counted; nothing stays behind. */
+void udp_tx_flush(struct udp_tx *tx);
+
+/* -- receiving in batches -- */
+
+#define UDP_RX_SLOTS     8
+#define UDP_RX_SLOT_SIZE (64 * 1024)
+#define UDP_RX_HEADROOM  64 /* in front of each slot's data, for the receiver's own use */
+
+struct udp_rx_slot {
+	uint8_t *data;
+	uint32_t len;
+	uint32_t segment_len; /* datagrams begin every segment_len bytes; the last may be shorter */
+	struct endpoint from; /* with the local address it came to */
+};
+
+struct udp_rx {
+	uint8_t *memory;
+	struct udp_rx_slot slots[UDP_RX_SLOTS];
+	struct mmsghdr messages[UDP_RX_SLOTS];
+	struct iovec iov[UDP_RX_SLOTS];
+	struct sockaddr_storage names[UDP_RX_SLOTS];
+	union {
+		struct cmsghdr align;
+		uint8_t bytes[128];
+	} control[UDP_RX_SLOTS];
+};
+
+int udp_rx_init(struct udp_rx *rx);
+void udp_rx_done(struct udp_rx *rx);
+
+/* Receives what is there on one socket, at most UDP_RX_SLOTS slots. The number filled, 0 when there
+ * is nothing, or -errno. */
+int udp_rx_batch(struct udp_rx *rx, int fd);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker: the thread that runs frames to completion. It owns its lane, its batch buffers, its
+ * counters and the frames that wait for a session; it reads peers, keys and MAC tables under RCU.
+ */
+#ifndef VAND_WORKER_H
+#define VAND_WORKER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "lib/err.h"
+#include "vand/offload.h"
+#include "vand/pending.h"
+#include "vand/stats.h"
+#include "vand/udp.h"
+
+struct network;
+struct networks;
+struct sessions;
+struct seal_backend;
+struct upcall;
+
+struct worker {
+	/* What it works with: borrowed, all outlive the thread. */
+	const struct udp *udp;
+	const struct sessions *sessions;
+	const struct networks *networks;
+	const struct seal_backend *backend;
+	const struct upcall *upcall;
+	uint8_t lane;
+
+	/* What it owns. */
+	struct counters counters;
+	uint64_t now_ns; /* of this turn of the loop */
+	uint8_t *frame_memory;
+	uint8_t *frame; /* the frame being forwarded from a TAP, with headroom in front */
+	struct udp_tx tx;
+	struct udp_rx rx;
+	struct offload_join join;
+	struct pending pending;
+
+	/* The thread. */
+	pthread_t thread;
+	bool running;
+	atomic_bool stop;
+	int epoll_fd;
+	int wake_fd; /* eventfd: stop, or sessions changed */
+};
+
+struct worker_config {
+	const struct udp *udp;
+	const struct sessions *sessions;
+	const struct networks *networks;
+	const struct seal_backend *backend;
+	const struct upcall *upcall;
+	uint8_t lane;
+	bool join_tcp;
+	bool join_udp;
+};
+
+/* Allocates all buffers. *ret_worker is heap. */
+int worker_new(const struct worker_config *config, struct worker **ret_worker);
+/* Stops the thread, if it runs, and frees. */
+void worker_free(struct worker *w);
+int worker_start(struct worker *w, struct err *e);
+
+/* Control thread: begin or cease to read a network's TAP. After worker_unwatch() and
+ * synchronize_rcu() the worker does not touch the network any more. */
+int worker_watch(struct worker *w, const struct network *network);
+void worker_unwatch(struct worker *w, const struct network *network);
+
+/* Control thread: sessions came or went; look at the frames that wait. */
+void worker_wake(struct worker *w);
+
+#endif
