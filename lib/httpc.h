@@ -28,6 +28,7 @@ struct httpc_request {
 	size_t body_len;
 	const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
 	unsigned int timeout_ms;
+	bool fresh; /* not on a connection that is open already: it may be dead */
 };
 
 struct httpc_response {

@@ -6,8 +6,8 @@
 #include "lib/clock.h"
 #include "lib/hash.h"
 
-void cookie_keys_init(struct cookie_keys *k, const uint8_t mesh[MESSAGE_MESH_LEN],
-	const struct key *public_key)
+void cookie_keys_init(
+	struct cookie_keys *k, const uint8_t mesh[MESSAGE_MESH_LEN], const struct key *public_key)
 {
 	hash_sha256(HASH_PIECES({"VANmac1", 7}, {mesh, MESSAGE_MESH_LEN}, {public_key, KEY_LEN}),
 		k->mac1);
@@ -35,8 +35,8 @@ static size_t mac2_at(size_t len)
 	return len - MESSAGE_TAG_LEN;
 }
 
-void cookie_add_macs(const struct cookie_keys *receiver, const uint8_t *cookie, uint8_t *msg,
-	size_t len)
+void cookie_add_macs(
+	const struct cookie_keys *receiver, const uint8_t *cookie, uint8_t *msg, size_t len)
 {
 	short_mac(receiver->mac1, sizeof(receiver->mac1), msg, mac1_at(len), msg + mac1_at(len));
 	if (cookie)
@@ -60,8 +60,8 @@ bool cookie_mac2_is_zero(const uint8_t *msg, size_t len)
 
 /* -- load -- */
 
-bool cookie_bucket_take(struct cookie_bucket *b, unsigned int rate, unsigned int burst,
-	uint64_t now_ns)
+bool cookie_bucket_take(
+	struct cookie_bucket *b, unsigned int rate, unsigned int burst, uint64_t now_ns)
 {
 	const uint64_t cost = NS_PER_S / rate;
 	const uint64_t full = cost * burst;
@@ -69,9 +69,9 @@ bool cookie_bucket_take(struct cookie_bucket *b, unsigned int rate, unsigned int
 	if (b->last_ns == 0)
 		b->credit_ns = full;
 	else if (now_ns > b->last_ns)
-		b->credit_ns = now_ns - b->last_ns > full - b->credit_ns ?
-				       full :
-				       b->credit_ns + (now_ns - b->last_ns);
+		b->credit_ns = now_ns - b->last_ns > full - b->credit_ns
+				       ? full
+				       : b->credit_ns + (now_ns - b->last_ns);
 	if (now_ns > b->last_ns)
 		b->last_ns = now_ns;
 	if (b->last_ns == 0)
@@ -143,8 +143,8 @@ static void rotate_secrets(struct cookie_guard *g, uint64_t now_ns)
 	g->secret_since_ns = now_ns;
 }
 
-static void cookie_of(const uint8_t secret[32], const struct endpoint *from,
-	uint8_t ret_cookie[COOKIE_LEN])
+static void cookie_of(
+	const uint8_t secret[32], const struct endpoint *from, uint8_t ret_cookie[COOKIE_LEN])
 {
 	uint8_t mac[HASH_LEN];
 	size_t len;
@@ -184,7 +184,7 @@ static struct cookie_address *find_address(struct cookie_guard *g, const uint8_t
 	for (size_t i = 0; i < COOKIE_TABLE_WAYS; i++) {
 		if (memcmp(set[i].prefix, prefix, 9) == 0)
 			return &set[i];
-		if (set[i].bucket.last_ns < oldest->bucket.last_ns)
+		if (set[i].used_ns < oldest->used_ns)
 			oldest = &set[i];
 	}
 	memset(oldest, 0, sizeof(*oldest));
@@ -192,15 +192,19 @@ static struct cookie_address *find_address(struct cookie_guard *g, const uint8_t
 	return oldest;
 }
 
-bool cookie_address_pass(struct cookie_guard *g, const struct endpoint *from, uint64_t now_ns)
+bool cookie_address_pass(
+	struct cookie_guard *g, const struct endpoint *from, bool proven, uint64_t now_ns)
 {
+	struct cookie_address *a;
 	uint8_t prefix[9] = {0};
 	size_t len;
 	const uint8_t *address = address_bytes(from, &len);
 
 	prefix[0] = (uint8_t)len;
 	memcpy(prefix + 1, address, len == 4 ? 4 : 8);
-	return cookie_bucket_take(&find_address(g, prefix)->bucket, COOKIE_ADDRESS_RATE,
+	a = find_address(g, prefix);
+	a->used_ns = now_ns;
+	return cookie_bucket_take(proven ? &a->proven : &a->unproven, COOKIE_ADDRESS_RATE,
 		COOKIE_ADDRESS_BURST, now_ns);
 }
 

@@ -19,7 +19,7 @@
 #define COOKIE_LIFETIME_NS 120000000000ull /* of a secret, and of a cookie in the client */
 
 #define COOKIE_LOAD_PER_S    250 /* INITs with a valid mac1; above it we are under load */
-#define COOKIE_ADDRESS_RATE  50  /* handshake messages a second from one address prefix … */
+#define COOKIE_ADDRESS_RATE  50  /* INITs a second from one address prefix … */
 #define COOKIE_ADDRESS_BURST 150 /* … and at once */
 
 /* -- the keys that belong to a node's public key -- */
@@ -52,9 +52,12 @@ bool cookie_bucket_take(
 #define COOKIE_TABLE_SETS 256
 #define COOKIE_TABLE_WAYS 4
 
+/* Two buckets: anybody can use up the first one of somebody else's address by forging it; the
+ * second one is for INITs that have proved where they come from. */
 struct cookie_address {
 	uint8_t prefix[9]; /* family, and 4 bytes of IPv4 or 8 of IPv6 */
-	struct cookie_bucket bucket;
+	uint64_t used_ns;
+	struct cookie_bucket unproven, proven;
 };
 
 struct cookie_guard {
@@ -77,8 +80,10 @@ bool cookie_under_load(struct cookie_guard *g, uint64_t now_ns);
 bool cookie_check_mac2(struct cookie_guard *g, const uint8_t *msg, size_t len,
 	const struct endpoint *from, uint64_t now_ns);
 
-/* False when messages from this address are to be dropped for a while. */
-bool cookie_address_pass(struct cookie_guard *g, const struct endpoint *from, uint64_t now_ns);
+/* An INIT came from this address; `proven`: with a good mac2. False when there are too many: to be
+ * answered with a COOKIE, or, if it has one already, to be dropped. */
+bool cookie_address_pass(
+	struct cookie_guard *g, const struct endpoint *from, bool proven, uint64_t now_ns);
 
 /* The COOKIE that answers an INIT or RESP. `random` is the nonce, fresh from the generator. */
 void cookie_create(struct cookie_guard *g, const struct cookie_keys *self, const uint8_t *msg,

@@ -17,9 +17,10 @@
 #include "vand/state.h"
 #include "vand/worker.h"
 
-#define TAPS_MAX  256
-#define WORKERS   1   /* that this version runs */
-#define PATHS_MAX 256 /* peers whose path's MTU is looked up for one answer */
+#define TAPS_MAX      256
+#define WORKERS       1   /* that this version runs */
+#define PATHS_MAX     256 /* peers whose path's MTU is looked up for one answer */
+#define NO_PATH_SHOWN 5   /* peers without a path that status names */
 
 static void add_text(struct json_object *array, const char *text)
 {
@@ -82,6 +83,39 @@ static bool cpu_has_aes(void)
 #endif
 }
 
+/* Peers without a path: the first few with the reason, the rest as a number. */
+struct no_path {
+	const struct sessions *sessions;
+	struct json_object *array;
+	unsigned int count;
+};
+
+static void warn_of_no_path(void *ctx, struct peer *peer)
+{
+	struct no_path *n = ctx;
+	struct session_view view;
+	char text[sizeof(view.reason) + 128];
+
+	session_view(n->sessions, peer, &view);
+	if (view.state != PEER_NO_PATH || n->count++ >= NO_PATH_SHOWN)
+		return;
+	snprintf(text, sizeof(text), "no path to %s: %s", peer->name, view.reason);
+	add_text(n->array, text);
+}
+
+static void no_path_warnings(struct vand *v, struct json_object *array)
+{
+	struct no_path n = {.sessions = v->dataplane.sessions, .array = array};
+	char text[64];
+
+	sessions_each(v->dataplane.sessions, warn_of_no_path, &n);
+	if (n.count <= NO_PATH_SHOWN)
+		return;
+	snprintf(text, sizeof(text), "no path to %u more peers (vanctl peers)",
+		n.count - NO_PATH_SHOWN);
+	add_text(array, text);
+}
+
 static struct json_object *warnings(struct vand *v)
 {
 	struct json_object *array = json_object_new_array();
@@ -89,6 +123,8 @@ static struct json_object *warnings(struct vand *v)
 	registry_warnings(v->registry, array);
 	reconcile_warnings(v->reconcile, array);
 	state_warnings(v->state, array);
+	if (v->dataplane.running)
+		no_path_warnings(v, array);
 	if (v->dataplane.running && !sessions_keys_locked(v->dataplane.sessions))
 		add_text(array,
 			"session keys are in memory that may be swapped out: raise the limit of locked "
@@ -228,7 +264,7 @@ static struct json_object *endpoint_list(const struct session_view *view)
  * that out. 0: unknown. */
 static uint32_t path_mtu(struct peer_list *list, const struct peer *peer)
 {
-	uint32_t payload = atomic_load_explicit(&peer->path_mtu, memory_order_relaxed);
+	uint32_t payload = atomic_load_explicit(&peer->datagram_max, memory_order_relaxed);
 	uint32_t mtu, found;
 	struct ip ip;
 

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "vand/ctl.h"
@@ -56,14 +57,21 @@ static uint16_t io_underlay_mtu(void *ctx, const struct endpoint *to)
 	return mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu;
 }
 
+static void forget_datagram_max(void *ctx, struct peer *peer)
+{
+	(void)ctx;
+	atomic_store_explicit(&peer->datagram_max, 0, memory_order_relaxed);
+}
+
 static void io_changed(void *ctx, struct peer *peer, enum peer_state state)
 {
 	struct vand *v = ctx;
 
 	/* A new key is a good moment to find out anew what the path takes. */
-	atomic_store_explicit(&peer->path_mtu, 0, memory_order_relaxed);
+	forget_datagram_max(NULL, peer);
 	reconcile_session_changed(v->reconcile, peer, state);
-	worker_wake(v->dataplane.worker);
+	if (v->dataplane.worker) /* none any more while the sessions end */
+		worker_wake(v->dataplane.worker);
 }
 
 static void io_control(void *ctx, struct peer *peer, uint32_t van_id, uint8_t kind,
@@ -277,14 +285,12 @@ void dataplane_stop(struct vand *v)
 	d->running = false;
 	loop_timer_cancel(&v->loop, &d->tick);
 	loop_remove(&v->loop, &d->upcalls);
+	networks_clear(&d->networks);
+	worker_free(STEAL(d->worker));
 	networks_done(&d->networks);
-	worker_free(d->worker);
-	sessions_free(d->sessions, true, clock_boottime_ns());
+	sessions_free(STEAL(d->sessions), true, clock_boottime_ns());
 	upcall_done(d->upcall);
-	free(d->upcall);
-	d->worker = NULL;
-	d->sessions = NULL;
-	d->upcall = NULL;
+	free(STEAL(d->upcall));
 }
 
 void dataplane_close(struct vand *v)
@@ -295,6 +301,14 @@ void dataplane_close(struct vand *v)
 	udp_close(v->dataplane.udp);
 	free(v->dataplane.udp);
 	v->dataplane.udp = NULL;
+}
+
+void dataplane_underlay_changed(struct vand *v)
+{
+	if (!v->dataplane.running)
+		return;
+	sessions_each(v->dataplane.sessions, forget_datagram_max, NULL);
+	sessions_underlay_changed(v->dataplane.sessions, v->loop.now_ns);
 }
 
 uint64_t dataplane_drops(const struct vand *v, enum drop_reason reason)

@@ -45,6 +45,9 @@ int dataplane_start(struct vand *v, const uint8_t mesh[MESSAGE_MESH_LEN], struct
 void dataplane_stop(struct vand *v);
 void dataplane_close(struct vand *v);
 
+/* Addresses, links or MTUs of this machine changed. */
+void dataplane_underlay_changed(struct vand *v);
+
 /* Sum over threads. */
 uint64_t dataplane_drops(const struct vand *v, enum drop_reason reason);
 uint64_t dataplane_events(const struct vand *v, enum stat_event event);

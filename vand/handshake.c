@@ -6,11 +6,13 @@
 #include <string.h>
 #include "lib/wirebuf.h"
 
-static_assert(NOISE_1_OVERHEAD + MESSAGE_INIT_PAYLOAD_LEN ==
-		      offsetof(struct message_init, mac1) - offsetof(struct message_init, ephemeral),
+static_assert(
+	NOISE_1_OVERHEAD + MESSAGE_INIT_PAYLOAD_LEN ==
+		offsetof(struct message_init, mac1) - offsetof(struct message_init, ephemeral),
 	"INIT's Noise message fills its place");
-static_assert(NOISE_2_OVERHEAD + MESSAGE_RESP_PAYLOAD_LEN ==
-		      offsetof(struct message_resp, mac1) - offsetof(struct message_resp, ephemeral),
+static_assert(
+	NOISE_2_OVERHEAD + MESSAGE_RESP_PAYLOAD_LEN ==
+		offsetof(struct message_resp, mac1) - offsetof(struct message_resp, ephemeral),
 	"RESP's Noise message fills its place");
 static_assert(crypto_kdf_KEYBYTES == HASH_LEN && crypto_kdf_CONTEXTBYTES == 8, "fits crypto_kdf");
 
@@ -50,8 +52,8 @@ static bool info_is_sane(const struct wire_reader *r, const struct handshake_inf
 	return wire_done(r) && info->lanes >= 1 && info->lanes <= MESSAGE_LANES_MAX;
 }
 
-static void begin(const struct handshake_self *self, const struct key *responder_public,
-	struct noise *n)
+static void begin(
+	const struct handshake_self *self, const struct key *responder_public, struct noise *n)
 {
 	uint8_t prologue[sizeof(MESSAGE_PROLOGUE) - 1 + MESSAGE_MESH_LEN];
 
@@ -168,7 +170,8 @@ int handshake_consume_resp(const struct handshake_self *self, const struct hands
 	struct wire_reader reader;
 	int r;
 
-	r = noise_read_2(&h.noise, self->identity, self->psk, resp_noise(&m), RESP_NOISE_LEN, payload);
+	r = noise_read_2(
+		&h.noise, self->identity, self->psk, resp_noise(&m), RESP_NOISE_LEN, payload);
 	if (r == 0) {
 		reader = wire_reader(payload, sizeof(payload));
 		get_common(&reader, &info);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How it works. Chunks of anonymous memory, each cut into blocks; free blocks are chained through
- * their first bytes. A chunk is never given back before the arena goes: the arena is as large as the
- * most peers there have been, and unmapping would need a count for each chunk.
+ * their first bytes. A chunk is never given back before the arena goes: the arena is as large as
+ * the most peers there have been, and unmapping would need a count for each chunk.
  */
 #include "vand/keyarena.h"
 
@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CHUNK_BYTES (256u << 10)
+#define CHUNK_BYTES      (256u << 10)
 #define CHUNK_BLOCKS_MIN 8
 
 struct block {
@@ -45,8 +45,8 @@ static int grow(struct keyarena *a, bool *ret_locked)
 
 	if (!chunk)
 		return -ENOMEM;
-	memory = mmap(NULL, a->chunk_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		0);
+	memory = mmap(
+		NULL, a->chunk_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED) {
 		free(chunk);
 		return -ENOMEM;

@@ -11,11 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
-#include "lib/file.h"
-#include "lib/hash.h"
-#include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/notify.h"
 #include "vand/caps.h"
@@ -90,37 +86,6 @@ static int parse_arguments(int argc, char **argv, const char **ret_config, enum 
 	return -1;
 }
 
-static int load_psk(struct vand *v, struct err *e)
-{
-	CLEANUP(free) char *text = NULL;
-	struct key key;
-	struct stat st;
-	size_t len;
-	int rc;
-
-	if (!v->config.psk_file)
-		return 0;
-	rc = file_read(v->config.psk_file, 256, &text, &len, e);
-	if (rc < 0)
-		return rc;
-	if (stat(v->config.psk_file, &st) == 0 && (st.st_mode & 077))
-		log_warn("%s can be read by others: chmod 600 %s", v->config.psk_file,
-			v->config.psk_file);
-	text[strcspn(text, " \t\r\n")] = '\0';
-	if (!hash_unhex(text, v->psk, sizeof(v->psk))) {
-		if (!key_parse(text, &key)) {
-			sodium_memzero(text, len);
-			return err_set(e, -VAN_E_CONFIG,
-				"%s is not a pre-shared key: 64 hexadecimal digits or 44 characters of base64 are wanted",
-				v->config.psk_file);
-		}
-		memcpy(v->psk, key.bytes, sizeof(v->psk));
-		sodium_memzero(&key, sizeof(key));
-	}
-	sodium_memzero(text, len);
-	return 0;
-}
-
 /* -- signals -- */
 
 struct signals {
@@ -177,8 +142,7 @@ static void on_underlay_changed(void *ctx)
 {
 	struct vand *v = ctx;
 
-	if (v->dataplane.running)
-		sessions_underlay_changed(v->dataplane.sessions, v->loop.now_ns);
+	dataplane_underlay_changed(v);
 	if (v->registry)
 		registry_report_soon(v->registry);
 }
@@ -234,9 +198,6 @@ static int set_up_and_run(struct vand *v, struct err *e)
 	if (rc < 0)
 		goto err_signals;
 	v->identity = state_identity(v->state);
-	rc = caps_drop(e);
-	if (rc < 0)
-		goto err_state;
 	rc = route_open(&v->loop, on_underlay_changed, v, &v->route, e);
 	if (rc < 0)
 		goto err_state;
@@ -252,6 +213,9 @@ static int set_up_and_run(struct vand *v, struct err *e)
 	rc = ctl_open(v, &v->ctl, e);
 	if (rc < 0)
 		goto err_registry;
+	rc = caps_drop(e); /* after ports below 1024, before the first thread */
+	if (rc < 0)
+		goto err_ctl;
 	rc = resume_membership(v, e);
 	if (rc < 0)
 		goto err_ctl;
@@ -313,7 +277,7 @@ int main(int argc, char **argv)
 	v->config_path = config_path;
 	rc = vand_config_load(config_path, &v->config, &e);
 	if (rc == 0)
-		rc = load_psk(v, &e);
+		rc = vand_config_psk(&v->config, v->psk, &e);
 	if (rc == 0 && log_level_parse(v->config.log_level, &level))
 		log_set_level(level);
 	if (rc == 0 && action == RUN)

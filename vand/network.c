@@ -14,10 +14,14 @@ int networks_init(struct networks *n, struct worker *worker)
 	return table_init(&n->by_van_id);
 }
 
-void networks_done(struct networks *n)
+void networks_clear(struct networks *n)
 {
 	list_for_each_safe (it, &n->all)
 		network_remove(n, container_of(it, struct network, node));
+}
+
+void networks_done(struct networks *n)
+{
 	table_done(&n->by_van_id);
 }
 

@@ -55,7 +55,9 @@ struct networks {
 };
 
 int networks_init(struct networks *n, struct worker *worker);
-/* Removes what is left. */
+/* Removes what is left; the worker may still run. */
+void networks_clear(struct networks *n);
+/* After networks_clear(), and after the worker has ended. */
 void networks_done(struct networks *n);
 
 struct network_config {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The names follow the specification's: mix_hash() is MixHash(), and so on. Each message function is
- * the pattern's line, token by token.
+ * The names follow the specification's: mix_hash() is MixHash(), and so on. Each message function
+ * is the pattern's line, token by token.
  */
 #include "vand/noise.h"
 
@@ -124,7 +124,8 @@ static int encrypt_and_hash(struct noise *n, const void *plain, size_t len, uint
 
 static int decrypt_and_hash(struct noise *n, const uint8_t *sealed, size_t len, uint8_t *ret_plain)
 {
-	int r = noise_decrypt(n->backend, n->key, n->nonce, n->hash, HASH_LEN, sealed, len, ret_plain);
+	int r = noise_decrypt(
+		n->backend, n->key, n->nonce, n->hash, HASH_LEN, sealed, len, ret_plain);
 
 	if (r < 0)
 		return r;
@@ -153,7 +154,8 @@ static int write_ephemeral(struct noise *n, const struct key *secret, uint8_t ou
 void noise_init(struct noise *n, const struct seal_backend *backend, bool psk, const void *prologue,
 	size_t prologue_len, const struct key *responder_public)
 {
-	/* A name shorter than the hash is padded with zeroes, and both are shorter or as long (§5.2). */
+	/* A name shorter than the hash is padded with zeroes, and both are shorter or as long
+	 * (§5.2). */
 	static const char name_ik[HASH_LEN + 1] = "Noise_IK_25519_AESGCM_SHA256";
 	static const char name_ikpsk2[HASH_LEN + 1] = "Noise_IKpsk2_25519_AESGCM_SHA256";
 
@@ -173,10 +175,10 @@ int noise_write_1(struct noise *n, const struct key *ephemeral_secret, const str
 	int r;
 
 	n->peer_static = *responder_public;
-	if ((r = write_ephemeral(n, ephemeral_secret, out)) < 0 ||		       /* e */
-		(r = mix_dh(n, &n->ephemeral, &n->peer_static)) < 0 ||		       /* es */
+	if ((r = write_ephemeral(n, ephemeral_secret, out)) < 0 ||                        /* e */
+		(r = mix_dh(n, &n->ephemeral, &n->peer_static)) < 0 ||                    /* es */
 		(r = encrypt_and_hash(n, self->public.bytes, KEY_LEN, out_static)) < 0 || /* s */
-		(r = mix_dh(n, &self->secret, &n->peer_static)) < 0)		       /* ss */
+		(r = mix_dh(n, &self->secret, &n->peer_static)) < 0)                      /* ss */
 		return r;
 	return encrypt_and_hash(n, payload, len, out_payload);
 }
@@ -191,13 +193,14 @@ int noise_read_1(struct noise *n, const struct identity *self, const uint8_t *ms
 	if (len < NOISE_1_OVERHEAD)
 		return -VAN_E_UNAUTHENTIC;
 	memcpy(n->peer_ephemeral.bytes, msg, KEY_LEN);
-	mix_ephemeral(n, msg);							/* e */
-	if ((r = mix_dh(n, &self->secret, &n->peer_ephemeral)) < 0 ||		/* es */
+	mix_ephemeral(n, msg);                                                     /* e */
+	if ((r = mix_dh(n, &self->secret, &n->peer_ephemeral)) < 0 ||              /* es */
 		(r = decrypt_and_hash(n, sealed_static, KEY_LEN + MESSAGE_TAG_LEN, /* s */
 			 n->peer_static.bytes)) < 0 ||
-		(r = mix_dh(n, &self->secret, &n->peer_static)) < 0)		/* ss */
+		(r = mix_dh(n, &self->secret, &n->peer_static)) < 0) /* ss */
 		return r;
-	return decrypt_and_hash(n, sealed_payload, len - (size_t)(sealed_payload - msg), ret_payload);
+	return decrypt_and_hash(
+		n, sealed_payload, len - (size_t)(sealed_payload - msg), ret_payload);
 }
 
 int noise_write_2(struct noise *n, const struct key *ephemeral_secret, const uint8_t *psk,
@@ -205,9 +208,9 @@ int noise_write_2(struct noise *n, const struct key *ephemeral_secret, const uin
 {
 	int r;
 
-	if ((r = write_ephemeral(n, ephemeral_secret, out)) < 0 ||	  /* e */
+	if ((r = write_ephemeral(n, ephemeral_secret, out)) < 0 ||        /* e */
 		(r = mix_dh(n, &n->ephemeral, &n->peer_ephemeral)) < 0 || /* ee */
-		(r = mix_dh(n, &n->ephemeral, &n->peer_static)) < 0)	  /* se */
+		(r = mix_dh(n, &n->ephemeral, &n->peer_static)) < 0)      /* se */
 		return r;
 	if (n->psk)
 		mix_key_and_hash(n, psk, HASH_LEN); /* psk */
@@ -222,9 +225,9 @@ int noise_read_2(struct noise *n, const struct identity *self, const uint8_t *ps
 	if (len < NOISE_2_OVERHEAD)
 		return -VAN_E_UNAUTHENTIC;
 	memcpy(n->peer_ephemeral.bytes, msg, KEY_LEN);
-	mix_ephemeral(n, msg);						  /* e */
-	if ((r = mix_dh(n, &n->ephemeral, &n->peer_ephemeral)) < 0 ||	  /* ee */
-		(r = mix_dh(n, &self->secret, &n->peer_ephemeral)) < 0)	  /* se */
+	mix_ephemeral(n, msg);                                          /* e */
+	if ((r = mix_dh(n, &n->ephemeral, &n->peer_ephemeral)) < 0 ||   /* ee */
+		(r = mix_dh(n, &self->secret, &n->peer_ephemeral)) < 0) /* se */
 		return r;
 	if (n->psk)
 		mix_key_and_hash(n, psk, HASH_LEN); /* psk */

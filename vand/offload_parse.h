@@ -101,8 +101,8 @@ static inline uint16_t sum_minus(uint16_t word)
 /* The sum of len bytes, folded; an odd last byte counts as the high half of a word. */
 uint16_t sum_bytes(const uint8_t *p, size_t len);
 
-/* Addresses and protocol number of the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1); its length is
- * for the caller to add. ip is an IPv4 header or an IPv6 header without a routing header. */
+/* Addresses and protocol number of the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1); its length
+ * is for the caller to add. ip is an IPv4 header or an IPv6 header without a routing header. */
 static inline uint32_t sum_pseudo(const uint8_t *ip, bool ipv6, bool udp)
 {
 	return (uint32_t)(ipv6 ? sum_bytes(ip + IP6_ADDRS, IP6_ADDRS_LEN)

@@ -28,10 +28,11 @@ void peer_totals_add(struct peer_totals *t, const struct keypair *keys)
 struct peer_totals peer_totals(const struct peer *p)
 {
 	const struct session *s = session_of(p);
-	const struct keypair *const slots[] = {s->previous, p->current, s->next};
+	struct keypair *slots[SESSION_SLOTS];
 	struct peer_totals t = p->retired;
 
-	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++) {
+	session_slots(s, slots);
+	for (size_t i = 0; i < SESSION_SLOTS; i++) {
 		if (slots[i])
 			peer_totals_add(&t, slots[i]);
 	}

@@ -98,8 +98,8 @@ struct peer {
 	struct endpoint *endpoint; /* RCU: where to send; NULL: never heard of */
 
 	/* Sending, by udp.c: relaxed, any thread. */
-	_Atomic uint16_t
-		path_mtu;    /* of the underlay to this peer; 0: not limited below its interface */
+	/* A datagram larger than this did not leave with DF set; 0: none was refused yet. */
+	_Atomic uint16_t datagram_max;
 	_Atomic bool no_gso; /* a GSO send to it failed with EIO: one by one from now on */
 
 	/* Control thread only from here on. */

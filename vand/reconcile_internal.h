@@ -59,6 +59,14 @@ struct reconcile {
 	struct loop_timer flush; /* of end points to the disk */
 };
 
+/* reconcile.c */
+struct rec_network *rec_find_network(const struct reconcile *r, const char *id);
+
+/* reconcile_names.c */
+struct rec_wish *rec_find_wish(struct reconcile *r, const char *network_id);
+int rec_choose_ifname(
+	struct reconcile *r, const char *network_id, char ret_ifname[IF_NAMESIZE], struct err *e);
+
 static inline enum message_mode rec_mode(const struct netmap_network *nn)
 {
 	return nn->encryption == NETMAP_INTEGRITY ? MESSAGE_MODE_GMAC : MESSAGE_MODE_GCM;

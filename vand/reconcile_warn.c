@@ -94,8 +94,8 @@ static bool interface_said(const struct netmap_network *nn, const struct route_u
 	return false;
 }
 
-/* Paths that are narrower than their interface: a route with an MTU, or one that the kernel has been told
- * of by a router (RFC 1191, RFC 8201). */
+/* Paths that are narrower than their interface: a route with an MTU, or one that the kernel has
+ * been told of by a router (RFC 1191, RFC 8201). */
 static void path_lines(const struct reconcile *r, const struct netmap_network *nn,
 	const struct route_underlay *list, size_t count, struct json_object *array)
 {

@@ -30,7 +30,8 @@
 #define RETRY_MIN_MS       500
 #define RETRY_MAX_MS       30000
 #define RETRY_AFTER_MAX_S  300
-#define POLL_PAUSE_NS      (1 * NS_PER_S) /* between answers that said nothing and came at once */
+#define POLL_PAUSE_NS      (1 * NS_PER_S)   /* between answers that said nothing and came at once */
+#define IDLE_CONNECTION_NS (120 * NS_PER_S) /* CURLOPT_MAXAGE_CONN is 118 s */
 #define INTERVAL_DEFAULT_S 10
 #define LOCAL_MAX          32 /* addresses in a report */
 #define TAPS_MAX           256
@@ -445,7 +446,9 @@ void registry_report_soon(struct registry *r)
 {
 	if (!r->running)
 		return;
-	/* A connection from an address that is gone hangs until it times out. */
+	/* A connection from an address that is gone hangs until it times out. That of the poll is
+	 * closed here; idle ones in curl's pool are left alone until it discards them as too old. */
+	r->fresh_until_ns = r->v->loop.now_ns + IDLE_CONNECTION_NS;
 	registry_poll_now(r, false);
 	r->report_failures = 0;
 	if (r->report && r->connected) {

@@ -174,7 +174,8 @@ static int send_request(struct request *q)
 		.body = q->body,
 		.body_len = signed_part.body_len,
 		.headers = headers,
-		.timeout_ms = q->timeout_ms};
+		.timeout_ms = q->timeout_ms,
+		.fresh = r->v->loop.now_ns < r->fresh_until_ns};
 
 	agentsig_sign(&signed_part, q->node_id, time_s > 0 ? (uint64_t)time_s : 0,
 		r->v->identity->sign_secret, signature);

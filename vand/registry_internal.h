@@ -40,6 +40,8 @@ struct registry {
 	struct list watchers; /* descriptors that curl waits for */
 	struct list requests; /* under way */
 
+	uint64_t fresh_until_ns; /* our addresses changed: idle connections may be dead */
+
 	bool running; /* polling and reporting */
 	struct request *poll;
 	struct loop_timer poll_timer;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How it works. `seen` is a ring of 64-bit words, one bit a counter. The window moves forward word by
- * word, clearing words as it enters them, instead of shifting all bits (RFC 6479). The word that the
- * highest counter is in is only partly in use, hence the spare word: a full window lies behind it.
+ * How it works. `seen` is a ring of 64-bit words, one bit a counter. The window moves forward word
+ * by word, clearing words as it enters them, instead of shifting all bits (RFC 6479). The word that
+ * the highest counter is in is only partly in use, hence the spare word: a full window lies behind
+ * it.
  */
 #include "vand/replay.h"
 

@@ -101,8 +101,8 @@ size_t seal_frame(const struct seal_backend *backend, const struct seal_key *key
 	return sizeof(header) + plain_len + MESSAGE_TAG_LEN;
 }
 
-bool open_frame(const struct seal_backend *backend, const struct seal_key *key, uint8_t *msg,
-	size_t len)
+bool open_frame(
+	const struct seal_backend *backend, const struct seal_key *key, uint8_t *msg, size_t len)
 {
 	struct message_data header;
 	uint8_t *body = msg + sizeof(header);
@@ -116,8 +116,8 @@ bool open_frame(const struct seal_backend *backend, const struct seal_key *key, 
 	make_nonce(nonce, key->salt, header.lane, header.counter);
 	switch (header.mode) {
 	case MESSAGE_MODE_GCM:
-		return backend->decrypt(key->state, nonce, msg, sizeof(header), body, plain_len,
-			body + plain_len);
+		return backend->decrypt(
+			key->state, nonce, msg, sizeof(header), body, plain_len, body + plain_len);
 	case MESSAGE_MODE_GMAC:
 		return backend->decrypt(key->state, nonce, msg, sizeof(header) + plain_len, body, 0,
 			body + plain_len);

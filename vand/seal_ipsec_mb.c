@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * AES-256-GCM by Intel's multi-buffer library. Of its interfaces only the direct calls are used, which
- * take one message at a time and need no job ring: a manager then is no more than a table of
+ * AES-256-GCM by Intel's multi-buffer library. Of its interfaces only the direct calls are used,
+ * which take one message at a time and need no job ring: a manager then is no more than a table of
  * functions for this CPU, and all threads can share one. Decryption yields plain text whatever the
  * tag is, so the comparison here is what authenticates.
  */

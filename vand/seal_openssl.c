@@ -2,12 +2,12 @@
 /*
  * AES-256-GCM by OpenSSL's EVP: for CPUs that the other back ends do not know (arm64, for one).
  *
- * How it works. An EVP_CIPHER_CTX holds an expanded key and the state of one message, so two threads
- * cannot use one at once, and making one for each message costs more than the message. A key
- * therefore keeps a few contexts that all hold it; a thread takes one out by an atomic exchange,
- * sets the nonce, uses it and puts it back. The first is made with the key. More are made when
- * threads collide, at most POOL_SIZE; a thread that finds none, and no memory for one more, waits for
- * the others, who hold theirs for the length of one message. So sealing cannot fail.
+ * How it works. An EVP_CIPHER_CTX holds an expanded key and the state of one message, so two
+ * threads cannot use one at once, and making one for each message costs more than the message. A
+ * key therefore keeps a few contexts that all hold it; a thread takes one out by an atomic
+ * exchange, sets the nonce, uses it and puts it back. The first is made with the key. More are made
+ * when threads collide, at most POOL_SIZE; a thread that finds none, and no memory for one more,
+ * waits for the others, who hold theirs for the length of one message. So sealing cannot fail.
  *
  * Contexts are in OpenSSL's heap and not in the locked arena; EVP_CIPHER_CTX_free() wipes them.
  */
@@ -55,8 +55,7 @@ static EVP_CIPHER_CTX *context_take(const struct state *s)
 		for (size_t i = 0; i < POOL_SIZE; i++) {
 			if (!atomic_load_explicit(&pool->context[i], memory_order_relaxed))
 				continue;
-			c = atomic_exchange_explicit(&pool->context[i], NULL,
-				memory_order_acquire);
+			c = atomic_exchange_explicit(&pool->context[i], NULL, memory_order_acquire);
 			if (c)
 				return c;
 		}

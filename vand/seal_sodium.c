@@ -6,8 +6,8 @@
 #include <sodium.h>
 
 static_assert(sizeof(crypto_aead_aes256gcm_state) <= SEAL_STATE_LEN, "a key fits its state");
-static_assert(_Alignof(crypto_aead_aes256gcm_state) <= _Alignof(struct seal_key),
-	"and is aligned in it");
+static_assert(
+	_Alignof(crypto_aead_aes256gcm_state) <= _Alignof(struct seal_key), "and is aligned in it");
 
 static bool usable(void)
 {

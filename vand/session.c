@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The engine: its peers, its clockwork. docs/protocol.md describes the state machine; how keys change
- * without a loss is at the head of session_slots.c, how handshakes begin and end at that of
+ * The engine: its peers, its clockwork. docs/protocol.md describes the state machine; how keys
+ * change without a loss is at the head of session_slots.c, how handshakes begin and end at that of
  * session_attempt.c, and what a handshake message goes through at that of session_receive.c.
  */
 #include "vand/session.h"
@@ -228,7 +228,8 @@ static size_t place_of(const struct sessions *s, const struct key *public_key, b
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int c = memcmp(s->sorted[middle]->peer.public_key.bytes, public_key->bytes, KEY_LEN);
+		int c = memcmp(
+			s->sorted[middle]->peer.public_key.bytes, public_key->bytes, KEY_LEN);
 
 		if (c == 0) {
 			*ret_found = true;
@@ -354,8 +355,8 @@ int sessions_add(struct sessions *s, const struct netmap_peer *from, struct peer
 	return 0;
 }
 
-void sessions_update(struct sessions *s, struct peer *peer, const struct netmap_peer *from,
-	uint64_t now_ns)
+void sessions_update(
+	struct sessions *s, struct peer *peer, const struct netmap_peer *from, uint64_t now_ns)
 {
 	struct session *p = session_of(peer);
 
@@ -418,7 +419,8 @@ void sessions_want(struct sessions *s, struct peer *peer, uint64_t now_ns)
 		return;
 	session_enter(s);
 	if (p->next && timers_since(now_ns, p->next->created_ns) < SESSION_YIELD_NS)
-		session_attempt_schedule(p, now_ns + SESSION_YIELD_NS); /* the peer's is under way */
+		session_attempt_schedule(
+			p, now_ns + SESSION_YIELD_NS); /* the peer's is under way */
 	else
 		session_attempt_start(p, now_ns);
 	session_leave(s);
@@ -481,9 +483,10 @@ static void expire_keys(struct session *p, uint64_t now_ns)
 /* The keys of somebody who was met with 2^36 forgeries are not to be trusted for more. */
 static bool was_attacked(const struct session *p)
 {
-	const struct keypair *const slots[] = {p->previous, p->peer.current, p->next};
+	struct keypair *slots[SESSION_SLOTS];
 
-	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++) {
+	session_slots(p, slots);
+	for (size_t i = 0; i < SESSION_SLOTS; i++) {
 		if (slots[i] && atomic_load(&slots[i]->open_failures) >= MESSAGE_OPEN_FAILURES_MAX)
 			return true;
 	}
@@ -497,7 +500,8 @@ static void sweep(struct session *p, uint64_t now_ns)
 	unsigned int due;
 
 	if (was_attacked(p)) {
-		log_warn("session with %s dropped: too many packets that did not open", p->peer.name);
+		log_warn("session with %s dropped: too many packets that did not open",
+			p->peer.name);
 		session_drop_keys(p, UINT64_MAX);
 	}
 	expire_keys(p, now_ns);
@@ -539,7 +543,8 @@ uint64_t sessions_tick(struct sessions *s, uint64_t now_ns)
 	struct timer *first;
 
 	session_enter(s);
-	s->armed_ns = 0; /* the answer is what counts: nothing below needs to ask for an earlier turn */
+	s->armed_ns =
+		0; /* the answer is what counts: nothing below needs to ask for an earlier turn */
 	for (unsigned int i = 0; i < SESSION_TICK_MAX; i++) {
 		first = timers_first(&s->timers);
 		if (!first || first->due_ns > now_ns)
@@ -547,7 +552,7 @@ uint64_t sessions_tick(struct sessions *s, uint64_t now_ns)
 		run_timer(s, first, now_ns);
 	}
 	if (!list_empty(&s->live) && now_ns >= s->sweep_due_ns) {
-		list_for_each_safe(it, &s->live)
+		list_for_each_safe (it, &s->live)
 			sweep(container_of(it, struct session, live), now_ns);
 		s->sweep_due_ns = now_ns + SESSION_SWEEP_NS;
 	}

@@ -4,9 +4,9 @@
  * make new ones. It does no I/O of its own and reads no clock: messages come in as arguments, leave
  * through struct session_io, and time is an argument, so that tests run hours in milliseconds.
  *
- * Each peer has three slots of keys, as in WireGuard: `previous` (still received on), `current`
- * (sent on) and `next` (a responder's, until the initiator has been heard on it). docs/protocol.md
- * has the state machine and the timers.
+ * Each peer has slots of keys, much as in WireGuard: `current` (sent on), `previous` and an older
+ * one (still received on), and `next` (a responder's, until the initiator has been heard on it).
+ * docs/protocol.md has the state machine and the timers.
  */
 #ifndef VAND_SESSION_H
 #define VAND_SESSION_H

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Initiating. An attempt is a row of INITs, each with an ephemeral key, index and stamp of its own (the
- * responder answers a stamp once, so that a RESP which got lost is made up for by a new INIT), of
- * which only the last one's RESP is accepted.
+ * Initiating. An attempt is a row of INITs, each with an ephemeral key, index and stamp of its own
+ * (the responder answers a stamp once, so that a RESP which got lost is made up for by a new INIT),
+ * of which only the last one's RESP is accepted.
  *
- *   NONE ──want, rekey, silent, new candidates──▶ ACTIVE ──RESP, or the peer's INIT confirmed──▶ NONE
- *                                                   │ give_up
- *                                                   ▼
- *            NONE or SLOW (an INIT every 30 s) ──want, new candidates, underlay changed──▶ ACTIVE
+ *   NONE   ──want, rekey, silent, new candidates──▶ ACTIVE
+ *   ACTIVE ──RESP, or the peer's INIT confirmed───▶ NONE
+ *   ACTIVE ──give_up──▶ NONE, or SLOW (an INIT every 30 s) where it is worth it
+ *   SLOW   ──want, new candidates, underlay changed──▶ ACTIVE
  */
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
-#include "lib/log.h"
+#include "lib/clock.h"
 #include "vand/session_internal.h"
+
+/* INITs between two nodes behind NAT before we say that there is no path. */
+#define BOTH_NAT_TRIES 4
 
 size_t session_targets(const struct session *p, const struct endpoint **ret_targets)
 {
@@ -63,10 +66,12 @@ static int make_init(struct session *p, const struct endpoint *first_target, uin
 		info.mtu = s->io.underlay_mtu(s->io.ctx, first_target);
 	index = session_new_index(s);
 	r = s->io.next_stamp(s->io.ctx, info.stamp);
+	if (r < 0 && log_limit_pass(&s->stamp_warnings, now_ns, 60 * NS_PER_S, 1))
+		log_warn("no handshakes: the time stamp for them cannot be kept (%s)", err_name(r));
 	if (r == 0) {
 		randombytes_buf(ephemeral.bytes, sizeof(ephemeral.bytes));
-		r = handshake_create_init(&s->self, &p->peer.public_key, &ephemeral, index, &info,
-			ret_msg, h);
+		r = handshake_create_init(
+			&s->self, &p->peer.public_key, &ephemeral, index, &info, ret_msg, h);
 		sodium_memzero(&ephemeral, sizeof(ephemeral));
 	}
 	if (r == 0)
@@ -75,7 +80,8 @@ static int make_init(struct session *p, const struct endpoint *first_target, uin
 		keyarena_give(s->secrets, h);
 		return r;
 	}
-	/* A cookie serves once. Should the responder not know it any more, the next INIT goes without. */
+	/* A cookie serves once. Should the responder not know it any more, the next INIT goes
+	 * without. */
 	with_cookie = p->cookie_valid && timers_since(now_ns, p->cookie_ns) < COOKIE_LIFETIME_NS;
 	p->cookie_valid = false;
 	cookie_add_macs(&p->peer_keys, with_cookie ? p->cookie : NULL, (uint8_t *)ret_msg,
@@ -105,12 +111,14 @@ static void send_init(struct session *p, uint64_t now_ns)
 		log_debug("no handshake with %s this time: %s", p->peer.name, err_name(r));
 		return; /* the retry timer is set: as if it were lost */
 	}
+	p->yielded = false;
 	stats_count(s->counters, STAT_init_sent, 1);
 	for (size_t i = 0; i < n; i++)
 		(void)s->io.send(s->io.ctx, targets[i], &msg, sizeof(msg));
 }
 
-/* Slow retries are for peers that are likely to come back, or that cannot reach us by themselves. */
+/* Slow retries are for peers that are likely to come back, or that cannot reach us by themselves.
+ */
 static bool is_worth_it(const struct session *p)
 {
 	return p->engine->behind_nat || (p->peer.flags & NETMAP_NAT) || p->was_connected;
@@ -128,7 +136,8 @@ static void give_up(struct session *p, uint64_t now_ns)
 	p->no_path = true;
 	if (is_worth_it(p)) {
 		p->attempt = ATTEMPT_SLOW;
-		timers_set(&s->timers, &p->retry, now_ns + timers_slow_retry_ns(randombytes_random()));
+		timers_set(
+			&s->timers, &p->retry, now_ns + timers_slow_retry_ns(randombytes_random()));
 	}
 	session_show(p);
 }
@@ -170,7 +179,8 @@ void session_attempt_due(struct session *p, uint64_t now_ns)
 	}
 	if (p->attempt == ATTEMPT_SLOW) {
 		send_init(p, now_ns);
-		timers_set(&s->timers, &p->retry, now_ns + timers_slow_retry_ns(randombytes_random()));
+		timers_set(
+			&s->timers, &p->retry, now_ns + timers_slow_retry_ns(randombytes_random()));
 		return;
 	}
 	if (p->tries == 0)
@@ -182,6 +192,10 @@ void session_attempt_due(struct session *p, uint64_t now_ns)
 	}
 	send_init(p, now_ns);
 	p->tries++;
+	/* Hopeless, and worth to be told soon; trying goes on, for NAT may be a port forwarding. */
+	if (p->tries > BOTH_NAT_TRIES && s->behind_nat && (p->peer.flags & NETMAP_NAT) &&
+		!p->peer.current)
+		p->no_path = true;
 	next_ns = now_ns + timers_retry_ns(p->tries, randombytes_random());
 	timers_set(&s->timers, &p->retry, next_ns < give_up_at_ns ? next_ns : give_up_at_ns);
 	session_show(p);
@@ -191,11 +205,12 @@ void session_attempt_yield(struct session *p, uint64_t now_ns)
 {
 	struct sessions *s = p->engine;
 
-	if (p->attempt == ATTEMPT_NONE)
+	/* Once for each INIT of ours, so that nobody can put us off for ever by INITs that he
+	 * recorded and that come to nothing. For that reason the one that is out is not forgotten
+	 * here either, but when a new key is in use. */
+	if (p->attempt == ATTEMPT_NONE || p->yielded)
 		return;
-	/* The smaller static key's INIT counts: if that is the peer's, ours is void. */
-	if (memcmp(s->self.identity->public.bytes, p->peer.public_key.bytes, KEY_LEN) > 0)
-		session_handshake_drop(p);
+	p->yielded = true;
 	if (p->retry.due_ns < now_ns + SESSION_YIELD_NS)
 		timers_set(&s->timers, &p->retry, now_ns + SESSION_YIELD_NS);
 }

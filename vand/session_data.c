@@ -46,9 +46,9 @@ void session_keepalive(struct session *p, uint64_t now_ns)
 }
 
 /*
- * An initiator's first packet tells the responder that it may use the key. Should that one get lost,
- * frames would do as well, but there may be none in this direction: so it is sent again while nothing
- * was heard on the key.
+ * An initiator's first packet tells the responder that it may use the key. Should that one get
+ * lost, frames would do as well, but there may be none in this direction: so it is sent again while
+ * nothing was heard on the key.
  */
 void session_confirm(struct session *p, uint64_t now_ns)
 {
@@ -104,14 +104,16 @@ static void answer_probe(struct session *p, const uint8_t *payload, size_t len, 
 		stats_drop(p->engine->counters, DROP_bad_inner);
 		return;
 	}
-	if (!cookie_bucket_take(&p->probes_answered, SESSION_PROBE_RATE, SESSION_PROBE_BURST, now_ns))
+	if (!cookie_bucket_take(
+		    &p->probes_answered, SESSION_PROBE_RATE, SESSION_PROBE_BURST, now_ns))
 		return;
 	wire_put(&w, payload, MESSAGE_PROBE_LEN);
 	wire_put_be16(&w, (uint16_t)len);
 	(void)session_send_message(p, 0, MESSAGE_PROBE_ANSWER, answer, sizeof(answer), now_ns);
 }
 
-static void take_probe_answer(struct session *p, const uint8_t *payload, size_t len, uint64_t now_ns)
+static void take_probe_answer(
+	struct session *p, const uint8_t *payload, size_t len, uint64_t now_ns)
 {
 	struct sessions *s = p->engine;
 	struct wire_reader r = wire_reader(payload, len);
@@ -129,7 +131,8 @@ static void take_probe_answer(struct session *p, const uint8_t *payload, size_t 
 			continue;
 		p->probes[i] = (struct session_probe){0};
 		if (s->io.probed)
-			s->io.probed(s->io.ctx, &p->peer, token, timers_since(now_ns, probe.sent_ns));
+			s->io.probed(
+				s->io.ctx, &p->peer, token, timers_since(now_ns, probe.sent_ns));
 		return;
 	}
 }
@@ -200,8 +203,8 @@ void sessions_confirmed(struct sessions *s, uint32_t local_index, uint64_t now_n
 	session_leave(s);
 }
 
-void sessions_moved(struct sessions *s, uint32_t local_index, const struct endpoint *to,
-	uint64_t now_ns)
+void sessions_moved(
+	struct sessions *s, uint32_t local_index, const struct endpoint *to, uint64_t now_ns)
 {
 	struct keypair *k = sessions_keypair(s, local_index);
 	struct session *p = k ? session_of(k->peer) : NULL;

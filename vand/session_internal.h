@@ -12,20 +12,20 @@
 #define VAND_SESSION_INTERNAL_H
 
 #include "lib/list.h"
+#include "lib/log.h"
 #include "vand/cookie.h"
 #include "vand/handshake.h"
 #include "vand/keyarena.h"
 #include "vand/session.h"
 #include "vand/timers.h"
 
-#define SESSION_SEND_MAX \
-	9216 /* payload of a control message: a probe of the largest MTU, and some */
+/* Payload of a control message: a probe as large as the largest MTU, and some. */
+#define SESSION_SEND_MAX 9216
 
 /* An INIT that arrives this soon after our own first one has crossed it; later, ours did not get
  * through. */
 #define SESSION_CROSSING_NS 500000000ull
-/* Having answered an INIT, wait this long for its confirmation before sending an INIT of our own.
- */
+/* Having answered an INIT, wait this long for its confirmation before sending one of our own. */
 #define SESSION_YIELD_NS 1000000000ull
 
 #define SESSION_SWEEP_NS      1000000000ull
@@ -36,6 +36,8 @@
 /* What one peer may make us do a second, and at once. */
 #define SESSION_INIT_RATE   5
 #define SESSION_INIT_BURST  20
+#define SESSION_RESP_RATE   20
+#define SESSION_RESP_BURST  40
 #define SESSION_PROBE_RATE  20
 #define SESSION_PROBE_BURST 40
 #define SESSION_MOVE_RATE   10
@@ -66,6 +68,7 @@ struct session {
 	/* Keys: peer.current is the third slot. In the list of live sessions while there are any.
 	 */
 	struct keypair *previous;  /* received on only */
+	struct keypair *older;     /* likewise: where two handshakes at once pushed it here */
 	struct keypair *next;      /* made as a responder, the initiator not heard on it yet */
 	struct endpoint next_from; /* where that one's INIT came from */
 	bool next_from_valid;
@@ -79,6 +82,7 @@ struct session {
 	enum attempt attempt;
 	uint64_t attempt_since_ns; /* first INIT of it; set when tries > 0 */
 	unsigned int tries;
+	bool yielded; /* to an INIT of the peer's, since the last one of ours */
 	struct timer retry;
 	struct handshake *handshake; /* in the arena while an INIT is out, else NULL */
 	uint32_t handshake_index;
@@ -98,7 +102,7 @@ struct session {
 	uint64_t peer_epoch;
 	uint16_t peer_mtu;
 	uint8_t peer_lanes;
-	struct cookie_bucket inits, probes_answered, moves;
+	struct cookie_bucket inits, resps, probes_answered, moves;
 	struct session_probe probes[SESSION_PROBES];
 };
 
@@ -120,6 +124,7 @@ struct sessions {
 	uint8_t *psk; /* in the arena */
 	struct cookie_keys own_keys;
 	struct cookie_guard guard;
+	struct log_limit stamp_warnings;
 
 	struct keyarena *keypairs;
 	struct keyarena *secrets; /* handshakes, and the psk */
@@ -143,6 +148,17 @@ struct sessions {
 	uint8_t plain[sizeof(struct message_inner) + SESSION_SEND_MAX];
 	uint8_t sealed[MESSAGE_OVERHEAD + SESSION_SEND_MAX];
 };
+
+#define SESSION_SLOTS 4
+
+/* All keys of a peer, NULLs among them. */
+static inline void session_slots(const struct session *p, struct keypair *ret_slots[SESSION_SLOTS])
+{
+	ret_slots[0] = p->peer.current;
+	ret_slots[1] = p->previous;
+	ret_slots[2] = p->older;
+	ret_slots[3] = p->next;
+}
 
 static inline struct session *session_of(const struct peer *peer)
 {

@@ -3,7 +3,7 @@
  * Handshake messages. The order of checks is by cost, and nothing is answered before somebody has
  * proved to know our public key (mac1), nothing but a COOKIE before he has proved to be a peer:
  *
- *   type, version, length → mac1 → [INIT] load and mac2 → address bucket → Noise (two
+ *   type, version, length → mac1 → [INIT] mac2, load, address bucket → Noise (two
  *   Diffie-Hellman) → is it a peer? → stamp → peer's bucket → crossing → answer
  *
  * Whatever is dropped is counted once, under one name.
@@ -29,38 +29,38 @@ static void note_info(struct session *p, const struct handshake_info *info, uint
 
 /* -- INIT -- */
 
-/* mac2 and the limits. True when the INIT is worth two Diffie-Hellman; else it is counted, and under
- * load answered with a COOKIE. */
+/* mac2 and the limits. True when the INIT is worth two Diffie-Hellman; else it is counted, and
+ * answered with a COOKIE if there are too many, on the whole or from its address. */
 static bool init_is_affordable(struct sessions *s, const struct message_init *msg,
 	const struct endpoint *from, uint64_t now_ns)
 {
 	const uint8_t *bytes = (const uint8_t *)msg;
 	bool under_load = cookie_under_load(&s->guard, now_ns);
 	bool has_mac2 = !cookie_mac2_is_zero(bytes, sizeof(*msg));
-	bool good_mac2 = has_mac2 && cookie_check_mac2(&s->guard, bytes, sizeof(*msg), from, now_ns);
+	bool proven = has_mac2 && cookie_check_mac2(&s->guard, bytes, sizeof(*msg), from, now_ns);
+	struct message_cookie cookie;
+	uint8_t nonce[24];
 
-	if (under_load && !good_mac2) {
-		struct message_cookie cookie;
-		uint8_t nonce[24];
-
-		stats_drop(s->counters, DROP_under_load);
-		randombytes_buf(nonce, sizeof(nonce));
-		cookie_create(&s->guard, &s->own_keys, bytes, sizeof(*msg), message_index(msg->sender),
-			from, nonce, now_ns, &cookie);
-		if (s->io.send(s->io.ctx, from, &cookie, sizeof(cookie)) == 0)
-			stats_count(s->counters, STAT_cookie_sent, 1);
-		return false;
-	}
-	if (has_mac2 && !good_mac2) {
+	if (has_mac2 && !proven && !under_load) {
 		/* The sender comes again without: a cookie serves once. */
 		stats_drop(s->counters, DROP_bad_cookie);
 		return false;
 	}
-	if (!cookie_address_pass(&s->guard, from, now_ns)) {
-		stats_drop(s->counters, DROP_handshake_limit);
-		return false;
+	if (proven || !under_load) {
+		if (cookie_address_pass(&s->guard, from, proven, now_ns))
+			return true;
+		if (proven) {
+			stats_drop(s->counters, DROP_handshake_limit);
+			return false;
+		}
 	}
-	return true;
+	stats_drop(s->counters, DROP_under_load);
+	randombytes_buf(nonce, sizeof(nonce));
+	cookie_create(&s->guard, &s->own_keys, bytes, sizeof(*msg), message_index(msg->sender),
+		from, nonce, now_ns, &cookie);
+	if (s->io.send(s->io.ctx, from, &cookie, sizeof(cookie)) == 0)
+		stats_count(s->counters, STAT_cookie_sent, 1);
+	return false;
 }
 
 /* True when our own INIT to this peer is on its way, was not sent long ago, and counts more. */
@@ -101,9 +101,8 @@ static void answer_init(struct session *p, struct handshake *h, const struct han
 	const struct endpoint *from, uint64_t now_ns)
 {
 	struct sessions *s = p->engine;
-	struct handshake_info ours = {.epoch = s->io.epoch(s->io.ctx),
-		.lanes = s->lanes,
-		.mtu = mtu_towards(s, from)};
+	struct handshake_info ours = {
+		.epoch = s->io.epoch(s->io.ctx), .lanes = s->lanes, .mtu = mtu_towards(s, from)};
 	uint32_t index = session_new_index(s), remote_index = h->remote_index;
 	struct handshake_keys keys;
 	struct message_resp resp;
@@ -175,7 +174,8 @@ static void receive_resp(struct sessions *s, const struct message_resp *msg,
 		stats_drop(s->counters, DROP_unknown_index);
 		return;
 	}
-	if (!cookie_address_pass(&s->guard, from, now_ns)) {
+	/* Only who saw our INIT knows the index; not even he is to keep us busy. */
+	if (!cookie_bucket_take(&p->resps, SESSION_RESP_RATE, SESSION_RESP_BURST, now_ns)) {
 		stats_drop(s->counters, DROP_handshake_limit);
 		return;
 	}
@@ -187,8 +187,8 @@ static void receive_resp(struct sessions *s, const struct message_resp *msg,
 	note_info(p, &info, now_ns);
 	session_set_endpoint(p, from);
 	k = p->peer.endpoint ? session_keypair_new(p, &keys, index, message_index(msg->sender),
-				       info.lanes, true, now_ns) :
-			       NULL;
+				       info.lanes, true, now_ns)
+			     : NULL;
 	handshake_keys_wipe(&keys);
 	if (!k)
 		return; /* no memory: the retry timer tries again */
@@ -208,7 +208,8 @@ static void receive_cookie(struct sessions *s, const struct message_cookie *msg,
 		stats_drop(s->counters, DROP_bad_cookie);
 		return;
 	}
-	/* The next INIT has it. That one goes when it would have gone anyway: not to add to the load. */
+	/* The next INIT has it. That one goes when it would have gone anyway: not to add to the
+	 * load. */
 	p->cookie_valid = true;
 	p->cookie_ns = now_ns;
 	stats_count(s->counters, STAT_cookie_received, 1);

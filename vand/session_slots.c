@@ -10,13 +10,14 @@
  *             opens K1 (previous) and K2                sends on K2; opens K1 (previous) and K2
  *
  * At every moment each side sends on a key that the other one can open: the initiator has K2 only
- * after the responder made it, and the responder uses it only after the initiator proved to have it.
- * What is overtaken on the way finds its key in `previous`, which lives until the next key but one
- * or its own end.
+ * after the responder made it, and the responder uses it only after the initiator proved to have
+ * it. What is overtaken on the way finds its key in `previous`, which lives until the next key but
+ * one or its own end.
  *
  * Where both initiate at once and neither gives way in time (a round trip above
- * SESSION_CROSSING_NS), each side may end up sending on the pair that it initiated. Both have both
- * pairs in some slot, so nothing is lost then either; the next rekeying makes one of two.
+ * SESSION_CROSSING_NS), two new keys come into use within moments, and each side may end up sending
+ * on the one that it initiated. For this there is `older`: both new keys and the one before them
+ * have a slot. The next rekeying makes one of two.
  */
 #include <errno.h>
 #include <sodium.h>
@@ -100,7 +101,7 @@ void session_keypair_free(struct sessions *s, struct keypair *k)
 static void note_slots(struct session *p, uint64_t now_ns)
 {
 	struct sessions *s = p->engine;
-	bool has_keys = p->peer.current || p->previous || p->next;
+	bool has_keys = p->peer.current || p->previous || p->older || p->next;
 
 	if (!has_keys) {
 		list_del(&p->live);
@@ -116,10 +117,12 @@ static void make_current(struct session *p, struct keypair *k, uint64_t now_ns)
 {
 	struct sessions *s = p->engine;
 
-	retire(p, p->previous);
+	retire(p, p->older);
+	p->older = p->previous;
 	p->previous = p->peer.current;
 	rcu_assign_pointer(p->peer.current, k);
-	p->rekey_at_ns = k->created_ns + timers_rekey_ns(&s->times, k->initiator, randombytes_random());
+	p->rekey_at_ns =
+		k->created_ns + timers_rekey_ns(&s->times, k->initiator, randombytes_random());
 	p->last_handshake_ns = now_ns;
 	p->memory = (struct timers_memory){0};
 	p->was_connected = true;
@@ -150,8 +153,8 @@ void session_install(struct session *p, struct keypair *k, uint64_t now_ns)
 	if (k->initiator) {
 		make_current(p, k, now_ns);
 	} else {
-		/* A worker may have opened a packet on `next` and its upcall be on the way: the peer
-		 * uses that key, so it must not go. */
+		/* A worker may have opened a packet on `next` and its upcall be on the way: the
+		 * peer uses that key, so it must not go. */
 		if (p->next && atomic_load(&p->next->last_received_ns))
 			session_promote_next(p, now_ns);
 		retire(p, p->next);
@@ -164,6 +167,10 @@ void session_drop_keys(struct session *p, uint64_t made_until_ns)
 {
 	struct keypair *current = p->peer.current;
 
+	if (p->older && p->older->created_ns <= made_until_ns) {
+		retire(p, p->older);
+		p->older = NULL;
+	}
 	if (p->previous && p->previous->created_ns <= made_until_ns) {
 		retire(p, p->previous);
 		p->previous = NULL;
@@ -206,10 +213,11 @@ static uint64_t later(uint64_t a, uint64_t b)
 
 uint64_t session_last_received(const struct session *p)
 {
-	const struct keypair *const slots[] = {p->previous, p->peer.current, p->next};
+	struct keypair *slots[SESSION_SLOTS];
 	uint64_t last = p->last_received_ns;
 
-	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++) {
+	session_slots(p, slots);
+	for (size_t i = 0; i < SESSION_SLOTS; i++) {
 		if (slots[i])
 			last = later(last, atomic_load(&slots[i]->last_received_ns));
 	}
@@ -218,31 +226,34 @@ uint64_t session_last_received(const struct session *p)
 
 void session_facts(const struct session *p, struct timers_facts *ret_facts)
 {
-	const struct keypair *const slots[] = {p->previous, p->next, p->peer.current};
+	struct keypair *slots[SESSION_SLOTS];
 	struct timers_facts f = {.last_received_ns = session_last_received(p),
 		.rekey_at_ns = p->rekey_at_ns,
 		.eager = p->engine->behind_nat,
 		.behind_nat = p->engine->behind_nat};
 
-	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++) {
+	session_slots(p, slots);
+	for (size_t i = 0; i < SESSION_SLOTS; i++) {
 		const struct keypair *k = slots[i];
 
 		if (!k)
 			continue;
 		f.last_sent_ns = later(f.last_sent_ns, atomic_load(&k->last_sent_ns));
-		f.last_sent_data_ns = later(f.last_sent_data_ns, atomic_load(&k->last_sent_data_ns));
+		f.last_sent_data_ns =
+			later(f.last_sent_data_ns, atomic_load(&k->last_sent_data_ns));
 		f.last_received_data_ns =
 			later(f.last_received_data_ns, atomic_load(&k->last_received_data_ns));
 	}
 	if (p->peer.current) {
 		const struct keypair *k = p->peer.current;
 
-		/* Lanes stop at their share, without knowing of each other; so it is the share that has
-		 * to be watched. If the sum reaches the limit, some lane has reached its share of it. */
+		/* Lanes stop at their share, without knowing of each other; so it is the share that
+		 * has to be watched. If the sum reaches the limit, some lane has reached its share
+		 * of it. */
 		for (size_t i = 0; i < sizeof(k->tx) / sizeof(k->tx[0]); i++)
-			f.key_is_full |= atomic_load_explicit(&k->tx[i].blocks,
-						 memory_order_relaxed) >=
-					 MESSAGE_BLOCKS_REKEY / k->local_lanes;
+			f.key_is_full |=
+				atomic_load_explicit(&k->tx[i].blocks, memory_order_relaxed) >=
+				MESSAGE_BLOCKS_REKEY / k->local_lanes;
 		f.key_was_used = atomic_load(&k->last_sent_data_ns) ||
 				 atomic_load(&k->last_received_data_ns);
 	}

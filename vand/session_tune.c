@@ -12,8 +12,8 @@ void sessions_set_rekey_after(struct sessions *s, uint64_t rekey_after_ns)
 		const struct keypair *k = p->peer.current;
 
 		if (k)
-			p->rekey_at_ns = k->created_ns +
-					 timers_rekey_ns(&s->times, k->initiator, randombytes_random());
+			p->rekey_at_ns = k->created_ns + timers_rekey_ns(&s->times, k->initiator,
+								 randombytes_random());
 	}
 }
 

@@ -76,8 +76,7 @@ void session_view(const struct sessions *s, const struct peer *peer, struct sess
 
 	(void)s;
 	memcpy(v.candidates, p->candidates, sizeof(v.candidates));
-	if (v.state == PEER_NO_PATH ||
-		(v.state == PEER_CONNECTING && p->tries >= EXPLAIN_FROM_TRY))
+	if (v.state == PEER_NO_PATH || (v.state == PEER_CONNECTING && p->tries >= EXPLAIN_FROM_TRY))
 		explain(p, v.reason, sizeof(v.reason));
 	*ret_view = v;
 }

@@ -24,50 +24,17 @@
 #include "lib/hash.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "vand/state_internal.h"
 
 #define SMALL_FILE_MAX   (64u << 10)
-#define ENDPOINTS_MAX    (16u << 20) /* bytes of file */
 #define NETMAP_FILE_MAX  (64u << 20)
-#define LEAVING_MAX      64
-#define STAMP_AHEAD_NS   (120 * NS_PER_S)
-#define STAMP_LIMIT_NS   (1ull << 63) /* beyond it, no clock and no high-water mark is sane */
 #define CONTACT_EVERY_NS (60 * NS_PER_S)
-
-/* Files, for what is dirty, what failed, and what was unreadable. */
-enum state_file {
-	FILE_IDENTITY,
-	FILE_MEMBERSHIP,
-	FILE_NETMAP,
-	FILE_INTERFACES,
-	FILE_ENDPOINTS,
-	FILE_STAMP,
-	FILE__COUNT
-};
 
 static const char *const file_names[] = {
 	"identity", "membership", "netmap", "interfaces", "endpoints", "stamp"};
 _Static_assert(sizeof(file_names) / sizeof(file_names[0]) == FILE__COUNT, "a name for each file");
 
-struct state {
-	char *dir;
-	int lock_fd;
-	struct identity identity;
-	bool member;
-	struct state_membership membership;
-	uint16_t port;
-	char leaving[LEAVING_MAX][NETMAP_ID_MAX + 1];
-	size_t leaving_count;
-	struct json_object *interfaces; /* network id → interface name */
-	struct json_object *endpoints;  /* peer key → "IP:PORT" */
-	uint64_t stamp_ns;              /* the last one given out */
-	uint64_t stamp_ahead_ns;        /* high-water mark on disk */
-	uint64_t contact_ns;            /* of the netmap file */
-	bool dirty[FILE__COUNT];
-	char *failed[FILE__COUNT];     /* why it cannot be written; NULL: it can */
-	char *unreadable[FILE__COUNT]; /* why it was ignored at the start */
-};
-
-static char *path_of(const struct state *s, enum state_file file)
+char *state_path(const struct state *s, enum state_file file)
 {
 	char *path;
 
@@ -82,10 +49,9 @@ static void set_text(char **slot, const char *text)
 	*slot = text ? strdup(text) : NULL;
 }
 
-/* Writes a file and remembers how it went; logs when that changes. */
-static int write_file(struct state *s, enum state_file file, const char *text, struct err *e)
+int state_write(struct state *s, enum state_file file, const char *text, struct err *e)
 {
-	CLEANUP(free) char *path = path_of(s, file);
+	CLEANUP(free) char *path = state_path(s, file);
 	struct err why = {0};
 	int rc = file_write_atomic(path, text, strlen(text), 0600, &why);
 
@@ -101,14 +67,14 @@ static int write_file(struct state *s, enum state_file file, const char *text, s
 	return 0;
 }
 
-static int write_json(struct state *s, enum state_file file, struct json_object *o, struct err *e)
+int state_write_json(struct state *s, enum state_file file, struct json_object *o, struct err *e)
 {
-	return write_file(s, file, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY), e);
+	return state_write(s, file, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY), e);
 }
 
 static int remove_file(struct state *s, enum state_file file, struct err *e)
 {
-	CLEANUP(free) char *path = path_of(s, file);
+	CLEANUP(free) char *path = state_path(s, file);
 
 	if (unlink(path) < 0 && errno != ENOENT) {
 		int rc = -errno;
@@ -118,9 +84,9 @@ static int remove_file(struct state *s, enum state_file file, struct err *e)
 	return 0;
 }
 
-static void ignore_file(struct state *s, enum state_file file, const char *why)
+void state_ignore(struct state *s, enum state_file file, const char *why)
 {
-	CLEANUP(free) char *path = path_of(s, file);
+	CLEANUP(free) char *path = state_path(s, file);
 	CLEANUP(free) char *line = NULL;
 
 	if (asprintf(&line, "%s is ignored: %s", path, why) < 0)
@@ -129,10 +95,9 @@ static void ignore_file(struct state *s, enum state_file file, const char *why)
 	set_text(&s->unreadable[file], line);
 }
 
-/* A JSON object from a file; NULL when there is none or it is damaged (which is reported). */
-static struct json_object *read_json(struct state *s, enum state_file file, size_t max)
+struct json_object *state_read_json(struct state *s, enum state_file file, size_t max)
 {
-	CLEANUP(free) char *path = path_of(s, file);
+	CLEANUP(free) char *path = state_path(s, file);
 	CLEANUP(free) char *text = NULL;
 	struct json_object *o = NULL;
 	struct err e = {0};
@@ -149,7 +114,7 @@ static struct json_object *read_json(struct state *s, enum state_file file, size
 		rc = err_set(&e, -VAN_E_CORRUPT, "not a JSON object");
 	}
 	if (rc < 0) {
-		ignore_file(s, file, e.text);
+		state_ignore(s, file, e.text);
 		return NULL;
 	}
 	return o;
@@ -170,7 +135,8 @@ static int read_leaving(struct state *s, struct json_object *o, struct err *e)
 	for (size_t i = 0; i < json_object_array_length(list); i++) {
 		struct json_object *item = json_object_array_get_idx(list, i);
 
-		if (!json_object_is_type(item, json_type_string) || s->leaving_count == LEAVING_MAX)
+		if (!json_object_is_type(item, json_type_string) ||
+			s->leaving_count == STATE_LEAVING_MAX)
 			return err_set(e, -VAN_E_CORRUPT, "/leaving is not a list of ids");
 		snprintf(s->leaving[s->leaving_count++], sizeof(s->leaving[0]), "%s",
 			json_object_get_string(item));
@@ -233,7 +199,7 @@ static int write_membership(struct state *s, struct err *e)
 			json_object_array_add(list, json_object_new_string(s->leaving[i]));
 		json_object_object_add(o, "leaving", list);
 	}
-	rc = write_json(s, FILE_MEMBERSHIP, o, e);
+	rc = state_write_json(s, FILE_MEMBERSHIP, o, e);
 	s->dirty[FILE_MEMBERSHIP] = rc < 0;
 	return rc;
 }
@@ -322,10 +288,10 @@ int state_set_leaving(struct state *s, const char *network_id, bool leaving, str
 	}
 	if ((i < s->leaving_count) == leaving)
 		return 0;
-	if (leaving && s->leaving_count == LEAVING_MAX)
+	if (leaving && s->leaving_count == STATE_LEAVING_MAX)
 		return err_set(e, -VAN_E_LIMIT,
 			"%d networks were left that the console has not been told of yet",
-			LEAVING_MAX);
+			STATE_LEAVING_MAX);
 	if (leaving)
 		snprintf(s->leaving[s->leaving_count++], sizeof(s->leaving[0]), "%s", network_id);
 	else
@@ -351,15 +317,15 @@ struct netmap *state_load_netmap(struct state *s)
 
 	if (!s->member)
 		return NULL;
-	o = read_json(s, FILE_NETMAP, NETMAP_FILE_MAX);
+	o = state_read_json(s, FILE_NETMAP, NETMAP_FILE_MAX);
 	if (!o)
 		return NULL;
 	if (netmap_from_json(o, &map, &e) < 0) {
-		ignore_file(s, FILE_NETMAP, e.text);
+		state_ignore(s, FILE_NETMAP, e.text);
 		return NULL;
 	}
 	if (!netmap_is_ours(s, map)) {
-		ignore_file(s, FILE_NETMAP, "it is of another mesh or node");
+		state_ignore(s, FILE_NETMAP, "it is of another mesh or node");
 		netmap_free(map);
 		return NULL;
 	}
@@ -373,7 +339,7 @@ int state_save_netmap(struct state *s, const struct netmap *map, struct err *e)
 
 	if (!netmap_is_ours(s, map))
 		return err_set(e, -VAN_E_INVALID, "this netmap is of another mesh or node");
-	rc = write_file(
+	rc = state_write(
 		s, FILE_NETMAP, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN), e);
 	if (rc == 0) {
 		s->contact_ns = clock_wall_ns();
@@ -396,7 +362,7 @@ void state_touch_netmap(struct state *s, uint64_t wall_ns)
 		return; /* no such file */
 	if (wall_ns >= s->contact_ns && wall_ns - s->contact_ns < CONTACT_EVERY_NS)
 		return;
-	path = path_of(s, FILE_NETMAP);
+	path = state_path(s, FILE_NETMAP);
 	times[0] = (struct timespec){
 		.tv_sec = (time_t)(wall_ns / NS_PER_S), .tv_nsec = (long)(wall_ns % NS_PER_S)};
 	times[1] = times[0];
@@ -407,7 +373,7 @@ void state_touch_netmap(struct state *s, uint64_t wall_ns)
 
 static void load_contact(struct state *s)
 {
-	CLEANUP(free) char *path = path_of(s, FILE_NETMAP);
+	CLEANUP(free) char *path = state_path(s, FILE_NETMAP);
 	struct stat st;
 
 	if (stat(path, &st) == 0)
@@ -415,103 +381,7 @@ static void load_contact(struct state *s)
 			(uint64_t)st.st_mtim.tv_sec * NS_PER_S + (uint64_t)st.st_mtim.tv_nsec;
 }
 
-/* -- interface names and end points -- */
-
-static struct json_object *load_map(struct state *s, enum state_file file, size_t max)
-{
-	struct json_object *o = read_json(s, file, max);
-
-	if (!o)
-		return json_object_new_object();
-	json_object_object_foreach(o, name, value)
-	{
-		if (json_object_is_type(value, json_type_string))
-			continue;
-		(void)name;
-		ignore_file(s, file, "a member of it is not a string");
-		json_object_put(o);
-		return json_object_new_object();
-	}
-	return o;
-}
-
-static const char *map_get(struct json_object *map, const char *name)
-{
-	struct json_object *value;
-
-	return json_object_object_get_ex(map, name, &value) ? json_object_get_string(value) : NULL;
-}
-
-/* Sets or (value NULL) removes. False when nothing changed. */
-static bool map_set(struct json_object *map, const char *name, const char *value)
-{
-	const char *before = map_get(map, name);
-
-	if (!before && !value)
-		return false;
-	if (before && value && strcmp(before, value) == 0)
-		return false;
-	if (value)
-		json_set_string(map, name, value);
-	else
-		json_object_object_del(map, name);
-	return true;
-}
-
-const char *state_ifname(const struct state *s, const char *network_id)
-{
-	return map_get(s->interfaces, network_id);
-}
-
-int state_set_ifname(struct state *s, const char *network_id, const char *ifname, struct err *e)
-{
-	int rc;
-
-	if (!map_set(s->interfaces, network_id, ifname) && !s->dirty[FILE_INTERFACES])
-		return 0;
-	rc = write_json(s, FILE_INTERFACES, s->interfaces, e);
-	s->dirty[FILE_INTERFACES] = rc < 0;
-	return rc;
-}
-
-bool state_endpoint(const struct state *s, const struct key *peer, struct endpoint *ret_ep)
-{
-	char name[KEY_TEXT_LEN];
-	const char *text;
-
-	key_format(peer, name);
-	text = map_get(s->endpoints, name);
-	return text && endpoint_parse(text, 0, ret_ep);
-}
-
-void state_set_endpoint(struct state *s, const struct key *peer, const struct endpoint *ep)
-{
-	char name[KEY_TEXT_LEN], text[ENDPOINT_TEXT_LEN];
-
-	key_format(peer, name);
-	if (ep)
-		endpoint_format(ep, text);
-	if (map_set(s->endpoints, name, ep ? text : NULL))
-		s->dirty[FILE_ENDPOINTS] = true;
-}
-
-void state_prune_endpoints(
-	struct state *s, bool (*keep)(void *ctx, const struct key *peer), void *ctx)
-{
-	struct json_object *kept = json_object_new_object();
-
-	json_object_object_foreach(s->endpoints, name, value)
-	{
-		struct key peer;
-
-		if (key_parse(name, &peer) && keep(ctx, &peer))
-			json_object_object_add(kept, name, json_object_get(value));
-		else
-			s->dirty[FILE_ENDPOINTS] = true;
-	}
-	json_object_put(s->endpoints);
-	s->endpoints = kept;
-}
+/* -- the whole -- */
 
 bool state_dirty(const struct state *s)
 {
@@ -528,80 +398,9 @@ int state_flush(struct state *s, struct err *e)
 
 	if (s->dirty[FILE_MEMBERSHIP])
 		rc = write_membership(s, e);
-	if (s->dirty[FILE_INTERFACES]) {
-		failed = write_json(s, FILE_INTERFACES, s->interfaces, rc ? NULL : e);
-		s->dirty[FILE_INTERFACES] = failed < 0;
-		rc = rc ? rc : failed;
-	}
-	if (s->dirty[FILE_ENDPOINTS]) {
-		failed = write_json(s, FILE_ENDPOINTS, s->endpoints, rc ? NULL : e);
-		s->dirty[FILE_ENDPOINTS] = failed < 0;
-		rc = rc ? rc : failed;
-	}
-	return rc;
+	failed = state_flush_caches(s, rc ? NULL : e);
+	return rc ? rc : failed;
 }
-
-/* -- stamps -- */
-
-static void load_stamp(struct state *s)
-{
-	CLEANUP(free) char *path = path_of(s, FILE_STAMP);
-	CLEANUP(free) char *text = NULL;
-	struct err e = {0};
-	char *end = NULL;
-	size_t len;
-	uint64_t ns;
-	int rc = file_read(path, 64, &text, &len, &e);
-
-	if (rc == -ENOENT)
-		return;
-	if (rc < 0) {
-		ignore_file(s, FILE_STAMP, e.text);
-		return;
-	}
-	errno = 0;
-	ns = strtoull(text, &end, 10);
-	if (errno || len == 0 || text[0] < '0' || text[0] > '9' || *end != '\n' ||
-		ns >= STAMP_LIMIT_NS) {
-		ignore_file(s, FILE_STAMP,
-			"not a number of nanoseconds; peers may refuse this node until its clock "
-			"has passed the last handshake");
-		return;
-	}
-	s->stamp_ns = ns;
-	s->stamp_ahead_ns = ns;
-}
-
-int state_next_stamp(struct state *s, uint64_t wall_ns, uint8_t ret_stamp[MESSAGE_STAMP_LEN])
-{
-	uint64_t ns = wall_ns > s->stamp_ns ? wall_ns : s->stamp_ns;
-	uint64_t seconds;
-	uint32_t rest;
-
-	if (ns >= STAMP_LIMIT_NS)
-		return -EOVERFLOW;
-	ns++;
-	if (ns > s->stamp_ahead_ns) {
-		char text[32];
-		int rc;
-
-		snprintf(text, sizeof(text), "%llu\n", (unsigned long long)(ns + STAMP_AHEAD_NS));
-		rc = write_file(s, FILE_STAMP, text, NULL);
-		if (rc < 0)
-			return rc;
-		s->stamp_ahead_ns = ns + STAMP_AHEAD_NS;
-	}
-	s->stamp_ns = ns;
-	seconds = ns / NS_PER_S;
-	rest = (uint32_t)(ns % NS_PER_S);
-	for (int i = 0; i < 8; i++)
-		ret_stamp[i] = (uint8_t)(seconds >> (56 - 8 * i));
-	for (int i = 0; i < 4; i++)
-		ret_stamp[8 + i] = (uint8_t)(rest >> (24 - 8 * i));
-	return 0;
-}
-
-/* -- the whole -- */
 
 /* Locks the directory. The lock goes with the process, however it ends. */
 static int take_lock(struct state *s, struct err *e)
@@ -641,15 +440,15 @@ static int take_lock(struct state *s, struct err *e)
 
 static void load_membership(struct state *s)
 {
-	CLEANUP(json) struct json_object *o = read_json(s, FILE_MEMBERSHIP, SMALL_FILE_MAX);
+	CLEANUP(json) struct json_object *o = state_read_json(s, FILE_MEMBERSHIP, SMALL_FILE_MAX);
 	struct err e = {0};
 
 	if (o && read_membership(s, o, &e) < 0) {
 		s->leaving_count = 0;
-		ignore_file(s, FILE_MEMBERSHIP, e.text);
+		state_ignore(s, FILE_MEMBERSHIP, e.text);
 	}
 	if (s->unreadable[FILE_MEMBERSHIP]) {
-		CLEANUP(free) char *path = path_of(s, FILE_MEMBERSHIP);
+		CLEANUP(free) char *path = state_path(s, FILE_MEMBERSHIP);
 		CLEANUP(free) char *aside = NULL;
 
 		/* It is written anew for the port alone: keep what somebody may want to look at. */
@@ -678,15 +477,13 @@ int state_open(const char *dir, struct state **ret_state, struct err *e)
 	rc = s->dir ? take_lock(s, e) : err_set(e, -ENOMEM, "%s", err_name(-ENOMEM));
 	if (rc < 0)
 		goto err_free;
-	path = path_of(s, FILE_IDENTITY);
+	path = state_path(s, FILE_IDENTITY);
 	rc = identity_load_or_create(path, &s->identity, e);
 	free(path);
 	if (rc < 0)
 		goto err_free;
 	load_membership(s);
-	s->interfaces = load_map(s, FILE_INTERFACES, SMALL_FILE_MAX);
-	s->endpoints = load_map(s, FILE_ENDPOINTS, ENDPOINTS_MAX);
-	load_stamp(s);
+	state_load_caches(s);
 	load_contact(s);
 	*ret_state = s;
 	return 0;

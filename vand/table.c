@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How it works. Open addressing with linear probing over an array of (key, value) pairs whose size is
- * a power of two. Readers run while the writer changes the array, so a slot obeys these rules:
+ * How it works. Open addressing with linear probing over an array of (key, value) pairs whose size
+ * is a power of two. Readers run while the writer changes the array, so a slot obeys these rules:
  *
  *   - A slot's key goes from 0 to its key once and never changes again in this array.
  *   - Removing sets the value to NULL and leaves the key (a tombstone): probes go on past it. Only
@@ -11,10 +11,10 @@
  *
  * Tombstones are cleared out by building a new array, which replaces the old one by RCU.
  *
- * A key's place comes from multiplying it (its bits spread by a fixed bijection first) by a secret odd
- * number and taking the upper bits: for any two keys chosen without knowing the secret, the chance to
- * meet is at most 2/size (Dietzfelbinger's multiply-shift). It costs less than a keyed hash, and
- * there is one of these for each frame.
+ * A key's place comes from multiplying it (its bits spread by a fixed bijection first) by a secret
+ * odd number and taking the upper bits: for any two keys chosen without knowing the secret, the
+ * chance to meet is at most 2/size (Dietzfelbinger's multiply-shift). It costs less than a keyed
+ * hash, and there is one of these for each frame.
  */
 #include "vand/table.h"
 
@@ -100,8 +100,8 @@ void *table_get(const struct table *t, uint64_t key)
 	if (key == 0)
 		return NULL;
 	slot = probe(t, slots, key);
-	/* Where the probe ended at a free slot, its value may already be there and be another key's:
-	 * the key has to be looked at again, not the value. */
+	/* Where the probe ended at a free slot, its value may already be there and be another
+	 * key's: the key has to be looked at again, not the value. */
 	if (__atomic_load_n(&slot->key, __ATOMIC_ACQUIRE) != key)
 		return NULL;
 	return __atomic_load_n(&slot->value, __ATOMIC_ACQUIRE);

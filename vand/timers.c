@@ -123,8 +123,8 @@ unsigned int timers_look(const struct session_timers *t, const struct timers_fac
 {
 	unsigned int due = 0;
 
-	/* The peer sent data and may wonder whether we are still here. Each clock starts anew when what
-	 * it waits for happened since it started, even if it has to wait again by now. */
+	/* The peer sent data and may wonder whether we are still here. Each clock starts anew when
+	 * what it waits for happened since it started, even if it has to wait again by now. */
 	if (f->last_received_data_ns <= f->last_sent_ns)
 		memory->unacknowledged_since_ns = 0;
 	else if (memory->unacknowledged_since_ns <= f->last_sent_ns)

@@ -417,8 +417,8 @@ static void send_singly(struct udp_tx *tx, const struct udp_tx_slot *slot, bool 
 			stats_count(tx->counters, STAT_sent_fragmentable, 1);
 			/* Remembered until the next handshake, so that the next slot need not fail
 			 * first. */
-			atomic_store_explicit(
-				&slot->peer->path_mtu, (uint16_t)(len - 1), memory_order_relaxed);
+			atomic_store_explicit(&slot->peer->datagram_max, (uint16_t)(len - 1),
+				memory_order_relaxed);
 		}
 	}
 }
@@ -451,9 +451,9 @@ static void recover(struct udp_tx *tx, const struct udp_tx_slot *slot, int error
 /* Slots that must not be handed to the kernel as they are. */
 static bool needs_care(const struct udp_tx_slot *slot)
 {
-	uint16_t path_mtu = atomic_load_explicit(&slot->peer->path_mtu, memory_order_relaxed);
+	uint16_t max = atomic_load_explicit(&slot->peer->datagram_max, memory_order_relaxed);
 
-	if (path_mtu && slot->segment_len > path_mtu)
+	if (max && slot->segment_len > max)
 		return true;
 	return slot->segments > 1 &&
 	       atomic_load_explicit(&slot->peer->no_gso, memory_order_relaxed);
@@ -461,9 +461,9 @@ static bool needs_care(const struct udp_tx_slot *slot)
 
 static void send_with_care(struct udp_tx *tx, const struct udp_tx_slot *slot)
 {
-	uint16_t path_mtu = atomic_load_explicit(&slot->peer->path_mtu, memory_order_relaxed);
+	uint16_t max = atomic_load_explicit(&slot->peer->datagram_max, memory_order_relaxed);
 
-	send_singly(tx, slot, path_mtu && slot->segment_len > path_mtu);
+	send_singly(tx, slot, max && slot->segment_len > max);
 }
 
 /* Sends a run of slots of one family with as few system calls as it takes. */

@@ -96,7 +96,7 @@ struct sim_node {
 	struct identity identity;
 	struct netmap_peer self; /* as the others' netmaps have it */
 	struct endpoint address; /* that it sends from */
-	struct endpoint second;	 /* that reaches it, too; AF_UNSPEC: none */
+	struct endpoint second;  /* that reaches it, too; AF_UNSPEC: none */
 	struct sessions *engine;
 	struct counters counters;
 	struct session_config config;
@@ -108,13 +108,13 @@ struct sim_node {
 	unsigned int changes[PEER_NO_PATH + 1];
 	enum peer_state last_change;
 	unsigned int frames_refused; /* no session when there was a frame to send */
-	uint64_t stream_next;	     /* number of the next frame that it sends */
+	uint64_t stream_next;        /* number of the next frame that it sends */
 	uint64_t stream_received, stream_double;
 	uint8_t *stream_seen; /* SIM_STREAM_MAX bytes */
 	uint64_t probed_token, probed_rtt_ns;
 	unsigned int data_unknown; /* DATA for a key that is not there (any more) */
-	unsigned int controls;	   /* io.control calls */
-	unsigned int sent[5];  /* datagrams by type */
+	unsigned int controls;     /* io.control calls */
+	unsigned int sent[5];      /* datagrams by type */
 	size_t largest_cookie_reply;
 	uint8_t last[5][256]; /* the last one of each type, if it is short */
 	size_t last_len[5];
@@ -127,6 +127,7 @@ struct sim {
 	size_t count, room;
 	uint64_t delay_ns, jitter_ns, upcall_delay_ns;
 	unsigned int loss_permille, double_permille;
+	bool lose_moves; /* upcalls about end points do not get through */
 	/* False drops it. */
 	bool (*filter)(struct sim *sim, size_t from, size_t to, const uint8_t *msg, size_t len);
 	unsigned int filter_count; /* for the filter's use */
@@ -179,8 +180,8 @@ static inline struct endpoint sim_address(const char *text)
 	return e;
 }
 
-static inline void sim_transmit(struct sim *sim, size_t from, const struct endpoint *to,
-	const void *msg, size_t len)
+static inline void sim_transmit(
+	struct sim *sim, size_t from, const struct endpoint *to, const void *msg, size_t len)
 {
 	unsigned int copies = sim_below(1000) < sim->double_permille ? 2 : 1;
 
@@ -316,8 +317,8 @@ static inline void sim_take_frame(struct sim_node *node, const uint8_t *payload,
 }
 
 /* A DATA message, as in vand/forward.c. */
-static inline void sim_open(struct sim_node *node, uint8_t *data, size_t len,
-	const struct endpoint *from)
+static inline void sim_open(
+	struct sim_node *node, uint8_t *data, size_t len, const struct endpoint *from)
 {
 	const struct message_data *header = (const struct message_data *)data;
 	const struct message_inner *inner = (const struct message_inner *)(header + 1);
@@ -364,7 +365,8 @@ static inline void sim_open(struct sim_node *node, uint8_t *data, size_t len,
 		atomic_store(&k->last_received_data_ns, now_ns);
 	if (!atomic_load(&k->confirmed))
 		sim_upcall(node, SIM_CONFIRMED, k->local_index, from, 0, NULL, 0);
-	if (highest && (!k->peer->endpoint || !endpoint_same_remote(k->peer->endpoint, from)))
+	if (highest && !node->sim->lose_moves &&
+		(!k->peer->endpoint || !endpoint_same_remote(k->peer->endpoint, from)))
 		sim_upcall(node, SIM_MOVED, k->local_index, from, 0, NULL, 0);
 	if (kind == MESSAGE_FRAME)
 		sim_take_frame(node, (const uint8_t *)(inner + 1), len - MESSAGE_OVERHEAD);
@@ -373,7 +375,8 @@ static inline void sim_open(struct sim_node *node, uint8_t *data, size_t len,
 			(const uint8_t *)(inner + 1), len - MESSAGE_OVERHEAD);
 }
 
-/* Sends the next numbered frame on the worker's lane. False, and a want, where there is no session. */
+/* Sends the next numbered frame on the worker's lane. False, and a want, where there is no session.
+ */
 static inline bool sim_send_frame(struct sim *sim, size_t from, size_t to)
 {
 	struct sim_node *node = &sim->nodes[from];
@@ -417,7 +420,8 @@ static inline void sim_handle(struct sim *sim, struct sim_event *e)
 			if (e->len >= 1 && e->data[0] == MESSAGE_DATA)
 				sim_open(node, e->data, e->len, &e->from);
 			else
-				sessions_receive(node->engine, e->data, e->len, &e->from, sim->now_ns);
+				sessions_receive(
+					node->engine, e->data, e->len, &e->from, sim->now_ns);
 			break;
 		case SIM_CONFIRMED:
 			sessions_confirmed(node->engine, e->index, sim->now_ns);
@@ -426,8 +430,8 @@ static inline void sim_handle(struct sim *sim, struct sim_event *e)
 			sessions_moved(node->engine, e->index, &e->from, sim->now_ns);
 			break;
 		case SIM_CONTROL:
-			sessions_control(node->engine, e->index, 0, e->message_kind, e->data, e->len,
-				sim->now_ns);
+			sessions_control(node->engine, e->index, 0, e->message_kind, e->data,
+				e->len, sim->now_ns);
 			break;
 		}
 	}
@@ -488,8 +492,9 @@ static inline void sim_start_node(struct sim *sim, size_t n)
 	node->up = true;
 	for (size_t i = 0; i < SIM_NODES; i++) {
 		if (i != n)
-			assert_int_equal(sessions_add(node->engine, &sim->nodes[i].self,
-						 &node->peers[i]), 0);
+			assert_int_equal(
+				sessions_add(node->engine, &sim->nodes[i].self, &node->peers[i]),
+				0);
 	}
 }
 

@@ -44,7 +44,8 @@ static void test_blocks(void **state)
 		for (size_t i = 0; i < BLOCKS; i++) {
 			keyarena_give(a, blocks[i]);
 			/* All but the free chain's link is wiped at once, not at the next use. */
-			assert_true(sodium_is_zero(blocks[i] + sizeof(void *), SIZE - sizeof(void *)));
+			assert_true(
+				sodium_is_zero(blocks[i] + sizeof(void *), SIZE - sizeof(void *)));
 		}
 	}
 	keyarena_give(a, NULL);

@@ -13,7 +13,7 @@
 #include "vand/seal.h"
 
 #define PLAIN_MAX 9100
-#define ROOM	  (sizeof(struct message_data) + PLAIN_MAX + MESSAGE_TAG_LEN)
+#define ROOM      (sizeof(struct message_data) + PLAIN_MAX + MESSAGE_TAG_LEN)
 
 static struct seal_key key_of(const struct seal_backend *b, const uint8_t key[SEAL_KEY_LEN],
 	const uint8_t salt[SEAL_SALT_LEN])
@@ -129,18 +129,18 @@ static void test_header_and_nonce(void **state)
 	const struct seal_backend *b = seal_backend_find(NULL);
 	static const uint8_t raw[SEAL_KEY_LEN] = {7};
 	static const uint8_t salt[SEAL_SALT_LEN] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
-	static const uint8_t nonce[12] = {
-		1, 2, 3, 4 ^ 0x3f, 5 ^ 0x10, 6 ^ 0x20, 7 ^ 0x30, 8 ^ 0x40, 9 ^ 0x50, 10 ^ 0x60, 11 ^ 0x70,
-		12 ^ 0x80};
-	static const uint8_t header[16] = {4, 0x3f, 0, 0, 0xdd, 0xcc, 0xbb, 0xaa, 0x10, 0x20, 0x30, 0x40,
-		0x50, 0x60, 0x70, 0x80};
+	static const uint8_t nonce[12] = {1, 2, 3, 4 ^ 0x3f, 5 ^ 0x10, 6 ^ 0x20, 7 ^ 0x30, 8 ^ 0x40,
+		9 ^ 0x50, 10 ^ 0x60, 11 ^ 0x70, 12 ^ 0x80};
+	static const uint8_t header[16] = {4, 0x3f, 0, 0, 0xdd, 0xcc, 0xbb, 0xaa, 0x10, 0x20, 0x30,
+		0x40, 0x50, 0x60, 0x70, 0x80};
 	uint8_t plain[40], msg[72], body[40], tag[16];
 	struct seal_key k = key_of(b, raw, salt);
 
 	(void)state;
 	memset(plain, 0xe7, sizeof(plain));
 	assert_int_equal(seal_frame(b, &k, MESSAGE_MODE_GCM, 0x3f, 0xaabbccdd, 0x1020304050607080,
-				 plain, sizeof(plain), msg), 72);
+				 plain, sizeof(plain), msg),
+		72);
 	assert_memory_equal(msg, header, 16);
 	b->encrypt(k.state, nonce, header, 16, plain, sizeof(plain), body, tag);
 	assert_memory_equal(msg + 16, body, 40);
@@ -162,7 +162,8 @@ static void test_every_flipped_bit_is_noticed(void **state)
 		struct seal_key k = key_of(*b, raw, salt);
 
 		for (int mode = 0; mode < 2; mode++) {
-			size_t n = seal_frame(*b, &k, (enum message_mode)mode, 1, 77, 5, plain, LEN, msg);
+			size_t n = seal_frame(
+				*b, &k, (enum message_mode)mode, 1, 77, 5, plain, LEN, msg);
 
 			for (size_t bit = 0; bit < n * 8; bit++) {
 				memcpy(copy, msg, n);
@@ -193,8 +194,8 @@ static void test_unaligned_buffers(void **state)
 		struct seal_key k = key_of(*b, raw, salt);
 
 		for (size_t off = 0; off < 64; off++) {
-			size_t n = seal_frame(*b, &k, MESSAGE_MODE_GCM, 0, 1, off, plain + off, 1500,
-				msg + 63 - off);
+			size_t n = seal_frame(*b, &k, MESSAGE_MODE_GCM, 0, 1, off, plain + off,
+				1500, msg + 63 - off);
 
 			assert_true(open_frame(*b, &k, msg + 63 - off, n));
 			assert_memory_equal(msg + 63 - off + 16, plain + off, 1500);
@@ -220,8 +221,8 @@ static void *seal_and_open(void *arg)
 		size_t len = c % sizeof(plain);
 
 		memset(plain, (int)(c + lane), len);
-		size_t n = seal_frame(s->backend, s->key, c & 1 ? MESSAGE_MODE_GMAC : MESSAGE_MODE_GCM,
-			lane, 3, c, plain, len, msg);
+		size_t n = seal_frame(s->backend, s->key,
+			c & 1 ? MESSAGE_MODE_GMAC : MESSAGE_MODE_GCM, lane, 3, c, plain, len, msg);
 		if (!open_frame(s->backend, s->key, msg, n) || memcmp(msg + 16, plain, len) != 0)
 			atomic_fetch_add(&s->wrong, 1);
 	}

@@ -44,7 +44,8 @@ static void test_set_get_remove(void **state)
 
 static void test_against_array(void **state)
 {
-	/* Random sets and removes over few keys, so that tombstones, revivals and rebuilds abound. */
+	/* Random sets and removes over few keys, so that tombstones, revivals and rebuilds abound.
+	 */
 	static uint64_t model[4096];
 	struct table t;
 	size_t used = 0;
