@@ -21,6 +21,7 @@
 #include "console-api/network.h"
 #include "console-api/node.h"
 #include "console-api/registry.h"
+#include "lib/cleanup.h"
 #include "lib/json.h"
 #include "lib/token.h"
 
@@ -42,6 +43,8 @@ static inline void suite_open(struct suite *s)
 	if (store_sqlite_open(s->store_path, &store, &e) ||
 		registry_open(store, s->key_path, &s->r, &e))
 		fail_msg("%s", e.text);
+	if (!s->r)
+		abort();
 	s->r->public_url = "https://console.test:8443";
 }
 
@@ -53,8 +56,8 @@ static inline void suite_close(struct suite *s)
 
 static inline void suite_remove_files(const struct suite *s)
 {
-	static const char *const names[] = {"registry.db", "registry.db-wal", "registry.db-shm",
-		"admin.key"};
+	static const char *const names[] = {
+		"registry.db", "registry.db-wal", "registry.db-shm", "admin.key"};
 	char path[128];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -68,7 +71,7 @@ static inline void suite_dir(struct suite *s)
 {
 	*s = (struct suite){0};
 	assert_true(sodium_init() >= 0);
-	strcpy(s->dir, "/tmp/test-console-XXXXXX");
+	snprintf(s->dir, sizeof(s->dir), "%s", "/tmp/test-console-XXXXXX");
 	assert_non_null(mkdtemp(s->dir));
 	snprintf(s->store_path, sizeof(s->store_path), "%s/registry.db", s->dir);
 	snprintf(s->key_path, sizeof(s->key_path), "%s/admin.key", s->dir);
@@ -96,23 +99,23 @@ static inline int suite_teardown(void **state)
 }
 
 /* Fails with the problem's own words. */
-#define SUITE_OK(s, call)                                                                          \
-	do {                                                                                       \
-		if (call)                                                                          \
-			fail_msg("%s: %d %s: %s", #call, (s)->p.status, (s)->p.word,               \
-				(s)->p.detail);                                                    \
+#define SUITE_OK(s, call)                                                            \
+	do {                                                                         \
+		if (call)                                                            \
+			fail_msg("%s: %d %s: %s", #call, (s)->p.status, (s)->p.word, \
+				(s)->p.detail);                                      \
 	} while (0)
 
-#define SUITE_PROBLEM(s, call, want_status, want_word)                                             \
-	do {                                                                                       \
-		(s)->p = (struct problem){0};                                                      \
-		assert_true((call) < 0);                                                           \
-		assert_int_equal((s)->p.status, want_status);                                      \
-		assert_string_equal((s)->p.word, want_word);                                       \
+#define SUITE_PROBLEM(s, call, want_status, want_word)        \
+	do {                                                  \
+		(s)->p = (struct problem){0};                 \
+		assert_true((call) < 0);                      \
+		assert_int_equal((s)->p.status, want_status); \
+		assert_string_equal((s)->p.word, want_word);  \
 	} while (0)
 
-static inline struct network suite_network(struct suite *s, const char *name, const char *cidr,
-	const char *cidr6)
+static inline struct network suite_network(
+	struct suite *s, const char *name, const char *cidr, const char *cidr6)
 {
 	struct network_spec spec = {.mtu = 1360};
 	struct network net;
@@ -126,8 +129,8 @@ static inline struct network suite_network(struct suite *s, const char *name, co
 }
 
 /* Issues a token; returns its id (heap) when ret_id is not NULL. */
-static inline void suite_token(struct suite *s, const char *net,
-	const struct jointoken_spec *spec, uint8_t ret_secret[TOKEN_SECRET_LEN], char *ret_id)
+static inline void suite_token(struct suite *s, const char *net, const struct jointoken_spec *spec,
+	uint8_t ret_secret[TOKEN_SECRET_LEN], char *ret_id)
 {
 	struct json_object *view;
 	struct token token;
@@ -136,13 +139,13 @@ static inline void suite_token(struct suite *s, const char *net,
 	assert_int_equal(token_parse(record_text(view, "token"), &token, NULL), 0);
 	memcpy(ret_secret, token.secret, TOKEN_SECRET_LEN);
 	if (ret_id)
-		strcpy(ret_id, record_text(view, "id"));
+		snprintf(ret_id, NETMAP_ID_MAX + 1, "%s", record_text(view, "id"));
 	json_object_put(view);
 }
 
 /* An enrolment with fresh keys. */
-static inline struct enrolment suite_enrolment(const uint8_t secret[TOKEN_SECRET_LEN],
-	const char *name)
+static inline struct enrolment suite_enrolment(
+	const uint8_t secret[TOKEN_SECRET_LEN], const char *name)
 {
 	struct enrolment en = {.version = "1"};
 

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The assembler's .incbin puts the files in as they are; paths are relative to the top of the tree,
+ * where make runs. The Makefile names them as what embed.o depends on.
+ */
+#include "console-api/embed.h"
+
+#include <stdint.h>
+
+#define EMBED(symbol, path)                                       \
+	__asm__(".pushsection .rodata\n"                          \
+		".global " #symbol "_start\n" #symbol "_start:\n" \
+		".incbin \"" path "\"\n"                          \
+		".global " #symbol "_end\n" #symbol "_end:\n"     \
+		".popsection\n");                                 \
+	extern const char symbol##_start[];                       \
+	extern const char symbol##_end[]
+
+EMBED(embedded_schema_001, "console-api/schema/001.sql");
+EMBED(embedded_openapi_json, "console-api/openapi.json");
+
+struct embedded embed_schema_001(void)
+{
+	return (struct embedded){embedded_schema_001_start,
+		(uintptr_t)embedded_schema_001_end - (uintptr_t)embedded_schema_001_start};
+}
+
+struct embedded embed_openapi_json(void)
+{
+	return (struct embedded){embedded_openapi_json_start,
+		(uintptr_t)embedded_openapi_json_end - (uintptr_t)embedded_openapi_json_start};
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "console-api/jointoken.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include "console-api/network.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/hash.h"
+#include "lib/json.h"
+#include "lib/token.h"
+
+static uint64_t now_seconds(void)
+{
+	return clock_wall_ns() / NS_PER_S;
+}
+
+int jointoken_spec_from_json(
+	struct json_object *o, struct jointoken_spec *ret_spec, struct problem *p)
+{
+	static const char *const known[] = {"uses", "ttl_s", "ephemeral_s", NULL};
+	struct jointoken_spec spec = {.uses = 1, .ttl_s = 3600};
+	struct err e = {0};
+
+	if (o && (json_only(o, "", known, &e) ||
+			 json_opt_int(o, "", "uses", 1, JOINTOKEN_USES_MAX, &spec.uses, &e) ||
+			 json_opt_int(o, "", "ttl_s", 1, JOINTOKEN_TTL_MAX_S, &spec.ttl_s, &e) ||
+			 json_opt_int(o, "", "ephemeral_s", 0, JOINTOKEN_EPHEMERAL_MAX_S,
+				 &spec.ephemeral_s, &e)))
+		return problem_from_json(p, &e);
+	if (spec.ephemeral_s && spec.ephemeral_s < JOINTOKEN_EPHEMERAL_MIN_S)
+		return problem_invalid(p, "/ephemeral_s",
+			"/ephemeral_s: must be 0 (nodes stay) or at least %d",
+			JOINTOKEN_EPHEMERAL_MIN_S);
+	*ret_spec = spec;
+	return 0;
+}
+
+static void secret_hash(const uint8_t *secret, char ret_hex[2 * HASH_LEN + 1])
+{
+	uint8_t hash[HASH_LEN];
+
+	hash_sha256(HASH_PIECES({secret, TOKEN_SECRET_LEN}), hash);
+	hash_hex(hash, sizeof(hash), ret_hex);
+}
+
+static const char *state_of(struct json_object *token, uint64_t now_s)
+{
+	if (json_object_get_boolean(json_object_object_get(token, "revoked")))
+		return "revoked";
+	if (record_int(token, "uses_left") <= 0)
+		return "used_up";
+	if ((uint64_t)record_int(token, "expires_s") <= now_s)
+		return "expired";
+	return "active";
+}
+
+static struct json_object *render(const struct record *rec, const char *net_name)
+{
+	struct json_object *view = json_object_new_object();
+	char text[21];
+
+	json_set_string(view, "id", record_text(rec->o, "id"));
+	json_set_string(view, "network", record_text(rec->o, "network"));
+	json_set_string(view, "network_name", net_name);
+	json_set_int(view, "uses", record_int(rec->o, "uses"));
+	json_set_int(view, "uses_left", record_int(rec->o, "uses_left"));
+	json_set_int(view, "ephemeral_s", record_int(rec->o, "ephemeral_s"));
+	json_set_string(view, "state", state_of(rec->o, now_seconds()));
+	clock_format_rfc3339((uint64_t)record_int(rec->o, "expires_s") * NS_PER_S, text);
+	json_set_string(view, "expires_at", text);
+	json_set_string(view, "created_at", record_text(rec->o, "created_at"));
+	json_set_int(view, "revision", (int64_t)rec->mod_revision);
+	return view;
+}
+
+/* -- issue -- */
+
+struct issue {
+	const struct actor *actor;
+	const char *net_ref;
+	const struct jointoken_spec *spec;
+	uint8_t secret[TOKEN_SECRET_LEN];
+	struct network net;
+	struct record rec;
+};
+
+static int build_issue(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
+{
+	struct issue *is = ctx;
+	char id[NETMAP_ID_MAX + 1], hex[2 * HASH_LEN + 1], now[21];
+	struct json_object *o;
+	int rc = network_by_ref(r, is->net_ref, &is->net, p);
+
+	if (rc)
+		return rc;
+	record_done(&is->rec);
+	is->rec.o = o = json_object_new_object();
+	randombytes_buf(is->secret, sizeof(is->secret));
+	secret_hash(is->secret, hex);
+	registry_new_id("tok", id);
+	registry_now_text(now);
+	json_set_string(o, "id", id);
+	json_set_string(o, "network", is->net.id);
+	json_set_string(o, "hash", hex);
+	json_set_int(o, "uses", is->spec->uses);
+	json_set_int(o, "uses_left", is->spec->uses);
+	json_set_int(o, "ephemeral_s", is->spec->ephemeral_s);
+	json_set_int(o, "expires_s", (int64_t)now_seconds() + is->spec->ttl_s);
+	json_set_bool(o, "revoked", false);
+	json_set_string(o, "created_at", now);
+	store_txn_expect(txn, KEY("/nets/%s", is->net.id), is->net.mod_revision);
+	store_txn_expect(txn, KEY("/tokens/%s", id), 0);
+	store_txn_expect(txn, KEY("/token-hash/%s", hex), 0);
+	registry_put(txn, KEY("/tokens/%s", id), o);
+	registry_put_index(txn, KEY("/token-hash/%s", hex), id);
+	registry_put_index(txn, KEY("/net-tokens/%s/%s", is->net.id, id), "");
+	registry_audit(txn, is->actor, "token.issue", "token %s for network %s (%s), %lld uses", id,
+		is->net.id, is->net.spec.name, (long long)is->spec->uses);
+	return 0;
+}
+
+int jointoken_issue(struct registry *r, const struct actor *actor, const char *net_ref,
+	const struct jointoken_spec *spec, struct json_object **ret_view, struct problem *p)
+{
+	struct issue is = {.actor = actor, .net_ref = net_ref, .spec = spec};
+	char text[TOKEN_TEXT_MAX];
+	struct token token = {0};
+	int rc = registry_transact(r, build_issue, &is, &is.rec.mod_revision, p);
+
+	if (!rc) {
+		memcpy(token.pin, r->pin, sizeof(token.pin));
+		memcpy(token.secret, is.secret, sizeof(token.secret));
+		snprintf(token.url, sizeof(token.url), "%s", r->public_url);
+		token_format(&token, text);
+		*ret_view = render(&is.rec, is.net.spec.name);
+		json_set_string(*ret_view, "token", text);
+		sodium_memzero(text, sizeof(text));
+		sodium_memzero(&token, sizeof(token));
+	}
+	sodium_memzero(is.secret, sizeof(is.secret));
+	record_done(&is.rec);
+	return rc;
+}
+
+/* -- list, revoke -- */
+
+int jointoken_list(struct registry *r, const char *net_ref, const struct page *page,
+	struct json_object **ret_list, struct problem *p)
+{
+	CLEANUP(store_items) struct store_items tokens = {0};
+	CLEANUP(json) struct json_object *items = json_object_new_array();
+	struct registry_key prefix = registry_key("/tokens/");
+	struct registry_key after = {0};
+	const char *last = NULL;
+	struct network net;
+	int rc;
+
+	if (net_ref) {
+		rc = network_by_ref(r, net_ref, &net, p);
+		if (rc)
+			return rc;
+		prefix = registry_key("/net-tokens/%s/", net.id);
+	}
+	if (page->after)
+		after = registry_key("%s%.64s", prefix.text, page->after);
+	rc = store_range(
+		r->store, prefix.text, page->after ? after.text : NULL, page->limit, &tokens);
+	if (rc)
+		return problem_from_store(p, rc);
+	for (size_t i = 0; i < tokens.count; i++) {
+		CLEANUP(record) struct record rec = {0};
+
+		last = registry_key_tail(tokens.items[i].key);
+		rc = registry_load(r, KEY("/tokens/%s", last), &rec, p);
+		if (!rc && !net_ref)
+			rc = network_load(r, record_text(rec.o, "network"), &net, p);
+		if (rc == -ENOENT)
+			continue; /* deleted meanwhile */
+		if (rc)
+			return rc;
+		json_object_array_add(items, render(&rec, net.spec.name));
+	}
+	*ret_list = page_result(STEAL(items), tokens.more, last);
+	return 0;
+}
+
+struct revocation {
+	const struct actor *actor;
+	const char *id;
+	const char *if_match;
+};
+
+static int build_revoke(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
+{
+	struct revocation *rv = ctx;
+	CLEANUP(record) struct record rec = {0};
+	int rc = -ENOENT;
+
+	if (strlen(rv->id) <= NETMAP_ID_MAX)
+		rc = registry_load(r, KEY("/tokens/%s", rv->id), &rec, p);
+	if (rc == -ENOENT)
+		return problem_set(p, 404, "not_found",
+			"there is no token \"%.64s\": list them for their ids", rv->id);
+	if (!rc)
+		rc = registry_match(rv->if_match, rec.mod_revision, p);
+	if (rc)
+		return rc;
+	if (json_object_get_boolean(json_object_object_get(rec.o, "revoked")))
+		return REGISTRY_NO_CHANGE;
+	json_set_bool(rec.o, "revoked", true);
+	store_txn_expect(txn, KEY("/tokens/%s", rv->id), rec.mod_revision);
+	registry_put(txn, KEY("/tokens/%s", rv->id), rec.o);
+	registry_audit(txn, rv->actor, "token.revoke", "token %s", rv->id);
+	return 0;
+}
+
+int jointoken_revoke(struct registry *r, const struct actor *actor, const char *id,
+	const char *if_match, struct problem *p)
+{
+	struct revocation rv = {.actor = actor, .id = id, .if_match = if_match};
+	int rc = registry_transact(r, build_revoke, &rv, NULL, p);
+
+	return rc < 0 ? rc : 0;
+}
+
+/* -- parts of transactions -- */
+
+int jointoken_find(
+	struct registry *r, const uint8_t *secret, struct record *ret_rec, struct problem *p)
+{
+	char hex[2 * HASH_LEN + 1], id[NETMAP_ID_MAX + 1];
+	int rc;
+
+	secret_hash(secret, hex);
+	rc = registry_index(r, KEY("/token-hash/%s", hex), id, NULL, p);
+	if (!rc)
+		rc = registry_load(r, KEY("/tokens/%s", id), ret_rec, p);
+	if (rc == -ENOENT)
+		return problem_set(p, 403, "token_wrong",
+			"this console never issued that token, or its network was deleted: ask for a "
+			"new one");
+	return rc;
+}
+
+int jointoken_check(struct json_object *token, uint64_t now_s, struct problem *p)
+{
+	const char *state = state_of(token, now_s);
+	char when[21];
+
+	if (!strcmp(state, "active"))
+		return 0;
+	if (!strcmp(state, "revoked"))
+		return problem_set(
+			p, 403, "token_revoked", "the token was revoked: ask for a new one");
+	if (!strcmp(state, "used_up"))
+		return problem_set(p, 403, "token_used_up",
+			"all %lld uses of the token are spent: ask for a new one",
+			(long long)record_int(token, "uses"));
+	clock_format_rfc3339((uint64_t)record_int(token, "expires_s") * NS_PER_S, when);
+	return problem_set(
+		p, 403, "token_expired", "the token expired at %s: ask for a new one", when);
+}
+
+int jointoken_build_spend(struct store_txn *txn, struct record *token, const char *node_id,
+	uint64_t now_s, struct problem *p)
+{
+	const char *id = record_text(token->o, "id");
+	int rc = jointoken_check(token->o, now_s, p);
+
+	if (rc)
+		return rc;
+	json_set_int(token->o, "uses_left", record_int(token->o, "uses_left") - 1);
+	store_txn_expect(txn, KEY("/tokens/%s", id), token->mod_revision);
+	registry_put(txn, KEY("/tokens/%s", id), token->o);
+	registry_put_index(txn, KEY("/token-uses/%s/%s", id, node_id), "");
+	return 0;
+}
+
+int jointoken_spent_by(
+	struct registry *r, const char *token_id, const char *node_id, struct problem *p)
+{
+	CLEANUP(store_item) struct store_item item = {0};
+	int rc = store_get(r->store, KEY("/token-uses/%s/%s", token_id, node_id), &item);
+
+	return rc && rc != -ENOENT ? problem_from_store(p, rc) : rc;
+}
+
+int jointoken_build_delete_all(
+	struct registry *r, struct store_txn *txn, const char *net_id, struct problem *p)
+{
+	CLEANUP(store_items) struct store_items tokens = {0};
+	int rc = store_range(r->store, KEY("/net-tokens/%s/", net_id), NULL, 0, &tokens);
+
+	if (rc)
+		return problem_from_store(p, rc);
+	for (size_t i = 0; i < tokens.count; i++) {
+		const char *id = registry_key_tail(tokens.items[i].key);
+		CLEANUP(store_items) struct store_items uses = {0};
+		CLEANUP(record) struct record rec = {0};
+
+		rc = registry_load(r, KEY("/tokens/%s", id), &rec, p);
+		if (rc)
+			return rc == -ENOENT ? problem_from_store(p, -VAN_E_CORRUPT) : rc;
+		rc = store_range(r->store, KEY("/token-uses/%s/", id), NULL, 0, &uses);
+		if (rc)
+			return problem_from_store(p, rc);
+		for (size_t j = 0; j < uses.count; j++)
+			store_txn_delete(txn, uses.items[j].key);
+		store_txn_expect(txn, KEY("/tokens/%s", id), rec.mod_revision);
+		store_txn_delete(txn, KEY("/token-hash/%s", record_text(rec.o, "hash")));
+		store_txn_delete(txn, KEY("/tokens/%s", id));
+		store_txn_delete(txn, tokens.items[i].key);
+	}
+	return 0;
+}
