@@ -106,6 +106,7 @@ FUZZ_B := build/fuzz
 COVERAGE_B := build/coverage
 C_FILES = $(wildcard lib/*.[ch] vand/*.[ch] vanctl/*.[ch] console-api/*.[ch] test/unit/*.[ch] \
 	test/tools/*.[ch] test/tools/*/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch] test/vectors/*.[ch])
+LINT_FILES = $(wildcard lib/*.c vand/*.c vanctl/*.c console-api/*.c test/tools/*.c test/tools/*/*.c)
 SHELL_FILES = $(wildcard scripts/*.sh demo/*.sh test/*/*.sh) .ci/run
 PYTHON_FILES = $(wildcard test/*/*.py)
 FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
@@ -184,9 +185,8 @@ coverage: ## Line coverage of the unit tests, file by file
 		HARDEN= $(UNIT_TESTS:$(B)/%=$(COVERAGE_B)/%)
 	@scripts/coverage.sh $(COVERAGE_B) $(UNIT_TESTS:$(B)/%=$(COVERAGE_B)/%)
 
-# clang-tidy and cppcheck look at one file at a time: one process a core.
 lint: deps-check ## cppcheck and clang-tidy, shellcheck, and Python's own compiler
-	@CLANG_TIDY=$(CLANG_TIDY) scripts/lint.sh '$(filter-out -DVAN_VERSION=%,$(ALL_CFLAGS))' $(filter %.c,$(C_FILES))
+	@CLANG_TIDY=$(CLANG_TIDY) scripts/lint.sh '$(filter-out -DVAN_VERSION=%,$(ALL_CFLAGS))' $(LINT_FILES)
 	@shellcheck $(SHELL_FILES)
 	@$(PYTHON) -c 'import sys, ast; [ast.parse(open(f, "rb").read(), f) for f in sys.argv[1:]]' $(PYTHON_FILES)
 	@echo "lint: nothing to complain about"
@@ -206,16 +206,15 @@ BASH_COMPLETIONS = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSH_COMPLETIONS = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 MAN_PAGES = $(wildcard man/*.[1-8])
 UNITS = $(wildcard systemd/*.service)
-CONFS = $(notdir $(wildcard etc/*.conf))
+CONFS = $(patsubst etc/%.example,%,$(wildcard etc/*.conf.example))
 
 install: all ## Install under PREFIX (/usr/local), for a package under DESTDIR; keeps existing configuration
 	install -d $(SBINDIR) $(BINDIR) $(UNITDIR) $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS)
 	install -d -m 755 $(CONFDIR)
 	install -m 755 $(B)/vand/vand $(B)/console-api/console-api $(SBINDIR)
 	install -m 755 $(B)/vanctl/vanctl $(BINDIR)
-	$(foreach u,$(UNITS),sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SBINDIR@|$(PREFIX)/sbin|g' \
-		-e 's|/usr/local/sbin|$(PREFIX)/sbin|g' $(u) >$(UNITDIR)/$(notdir $(u)) &&) :
-	$(foreach c,$(CONFS),[ -e $(CONFDIR)/$(c) ] || install -m 644 etc/$(c) $(CONFDIR)/$(c) &&) :
+	$(foreach u,$(UNITS),sed 's|/usr/local/sbin|$(PREFIX)/sbin|g' $(u) >$(UNITDIR)/$(notdir $(u)) &&) :
+	$(foreach c,$(CONFS),{ [ -e $(CONFDIR)/$(c) ] || install -m 644 etc/$(c).example $(CONFDIR)/$(c); } &&) :
 	$(foreach m,$(MAN_PAGES),install -D -m 644 $(m) $(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)) &&) :
 	$(B)/vanctl/vanctl completion bash >$(BASH_COMPLETIONS)/vanctl
 	$(B)/vanctl/vanctl completion zsh >$(ZSH_COMPLETIONS)/_vanctl
