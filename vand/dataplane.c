@@ -139,21 +139,54 @@ static void on_upcall(struct vand *v, const struct upcall_message *m, uint64_t n
 	}
 }
 
-static void on_upcalls(struct loop_source *source, uint32_t events)
+static void run_upcalls(struct vand *v, enum upcall_channel channel)
 {
-	struct dataplane *d = container_of(source, struct dataplane, upcalls);
-	struct vand *v = container_of(d, struct vand, dataplane);
+	struct dataplane *d = &v->dataplane;
 	struct upcall_message m;
 
-	(void)events;
 	for (unsigned int i = 0; i < UPCALL_BUDGET && d->running; i++) {
-		int rc = upcall_receive(d->upcall, &m);
+		int rc = upcall_receive(d->upcall, channel, &m);
 
 		if (rc == -EAGAIN)
 			break;
 		if (rc == 0)
 			on_upcall(v, &m, v->loop.now_ns);
 	}
+}
+
+static void on_own_upcalls(struct loop_source *source, uint32_t events)
+{
+	(void)events;
+	run_upcalls(container_of(source, struct vand, dataplane.upcalls[UPCALL_OWN]), UPCALL_OWN);
+}
+
+static void on_strangers_upcalls(struct loop_source *source, uint32_t events)
+{
+	(void)events;
+	run_upcalls(container_of(source, struct vand, dataplane.upcalls[UPCALL_STRANGERS]),
+		UPCALL_STRANGERS);
+}
+
+static void unwatch_upcalls(struct vand *v)
+{
+	for (int i = 0; i < UPCALL_CHANNELS; i++)
+		loop_remove(&v->loop, &v->dataplane.upcalls[i]);
+}
+
+static int watch_upcalls(struct vand *v)
+{
+	struct dataplane *d = &v->dataplane;
+	int rc = 0;
+
+	d->upcalls[UPCALL_OWN].ready = on_own_upcalls;
+	d->upcalls[UPCALL_STRANGERS].ready = on_strangers_upcalls;
+	for (int i = 0; rc == 0 && i < UPCALL_CHANNELS; i++) {
+		d->upcalls[i].fd = d->upcall->control_fd[i];
+		rc = loop_add(&v->loop, &d->upcalls[i], EPOLLIN);
+	}
+	if (rc < 0)
+		unwatch_upcalls(v);
+	return rc;
 }
 
 /* -- start and stop -- */
@@ -242,9 +275,7 @@ int dataplane_start(struct vand *v, const uint8_t mesh[MESSAGE_MESH_LEN], struct
 	rc = networks_init(&d->networks, d->worker);
 	if (rc < 0)
 		goto err_worker;
-	d->upcalls.fd = d->upcall->control_fd;
-	d->upcalls.ready = on_upcalls;
-	rc = loop_add(&v->loop, &d->upcalls, EPOLLIN);
+	rc = watch_upcalls(v);
 	if (rc < 0)
 		goto err_networks;
 	rc = worker_start(d->worker, e);
@@ -257,7 +288,7 @@ int dataplane_start(struct vand *v, const uint8_t mesh[MESSAGE_MESH_LEN], struct
 	return 0;
 
 err_loop:
-	loop_remove(&v->loop, &d->upcalls);
+	unwatch_upcalls(v);
 err_networks:
 	networks_done(&d->networks);
 err_worker:
@@ -284,7 +315,7 @@ void dataplane_stop(struct vand *v)
 		return;
 	d->running = false;
 	loop_timer_cancel(&v->loop, &d->tick);
-	loop_remove(&v->loop, &d->upcalls);
+	unwatch_upcalls(v);
 	networks_clear(&d->networks);
 	worker_free(STEAL(d->worker));
 	networks_done(&d->networks);

@@ -31,7 +31,7 @@ struct dataplane {
 	struct networks networks;
 	struct counters control; /* the control thread's counters */
 	struct loop_timer tick;
-	struct loop_source upcalls;
+	struct loop_source upcalls[2]; /* one for each enum upcall_channel */
 };
 
 /*

@@ -341,6 +341,11 @@ static int bring_tap(
 		rc = network_add(&r->v->dataplane.networks, &config, &rn->network, e);
 	if (rc < 0)
 		return rc;
+	rc = route_ignore_router_advertisements(network_ifname(rn->network));
+	if (rc < 0)
+		log_warn("network %s: router advertisements by other members are not ignored (%s): "
+			 "set net.ipv6.conf.%s.accept_ra to 0",
+			nn->name, err_name(rc), network_ifname(rn->network));
 	wish = rec_find_wish(r, nn->id);
 	if (wish)
 		wish->ifname[0] = '\0';

@@ -10,14 +10,18 @@
  */
 #include "vand/route.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/hash.h"
@@ -150,6 +154,20 @@ int route_link_set(
 			err_name(rc),
 			rc == -EPERM ? " (vand needs CAP_NET_ADMIN: run it as root)" : "");
 	return 0;
+}
+
+int route_ignore_router_advertisements(const char *ifname)
+{
+	char path[64 + IF_NAMESIZE];
+	int fd, rc;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/accept_ra", ifname);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	rc = write(fd, "0", 1) == 1 ? 0 : -errno;
+	close(fd);
+	return rc;
 }
 
 /*

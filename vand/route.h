@@ -26,6 +26,13 @@ int route_link_set(
 int route_addresses_set(struct route *r, int ifindex, const struct cidr *had, size_t had_count,
 	const struct cidr *have, size_t have_count, struct err *e);
 
+/*
+ * Makes the kernel ignore IPv6 router advertisements on an interface (sysctl accept_ra): otherwise
+ * any member of a network could give all others a default route. 0 (also on a host without IPv6) or
+ * -errno, for example where /proc/sys is read-only.
+ */
+int route_ignore_router_advertisements(const char *ifname);
+
 struct route_underlay {
 	char ifname[16];
 	struct ip address;

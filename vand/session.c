@@ -441,9 +441,10 @@ void sessions_underlay_changed(struct sessions *s, uint64_t now_ns)
 		}
 		p->next_from.local = (struct ip){.family = AF_UNSPEC};
 		p->next_from.local_ifindex = 0;
-		if (p->peer.current)
-			session_keepalive(p, now_ns);
-		if (p->attempt != ATTEMPT_NONE)
+		/* Nothing can be sent there any more, for example because IPv4 is gone here: a
+		 * handshake tries the peer's other addresses. */
+		if ((p->peer.current && session_keepalive(p, now_ns) < 0) ||
+			p->attempt != ATTEMPT_NONE)
 			session_attempt_schedule(p, now_ns);
 	}
 	session_leave(s);
@@ -515,7 +516,7 @@ static void sweep(struct session *p, uint64_t now_ns)
 			p->silent = false;
 		due = timers_look(&s->times, &facts, &p->memory, now_ns);
 		if (due & TIMERS_KEEPALIVE)
-			session_keepalive(p, now_ns);
+			(void)session_keepalive(p, now_ns);
 		if ((due & TIMERS_SILENT) && !p->silent) {
 			p->silent = true;
 			p->silent_since_ns = now_ns;

@@ -39,10 +39,13 @@ int session_send_message(struct session *p, uint32_t van_id, uint8_t kind, const
 	return s->io.send(s->io.ctx, p->peer.endpoint, s->sealed, sealed_len);
 }
 
-void session_keepalive(struct session *p, uint64_t now_ns)
+int session_keepalive(struct session *p, uint64_t now_ns)
 {
-	if (session_send_message(p, 0, MESSAGE_KEEPALIVE, NULL, 0, now_ns) == 0)
+	int rc = session_send_message(p, 0, MESSAGE_KEEPALIVE, NULL, 0, now_ns);
+
+	if (rc == 0)
 		stats_count(p->engine->counters, STAT_keepalives_sent, 1);
+	return rc;
 }
 
 /*
@@ -57,7 +60,7 @@ void session_confirm(struct session *p, uint64_t now_ns)
 	if (!k || !k->initiator || atomic_load(&k->last_received_ns) ||
 		p->confirm_tries >= SESSION_CONFIRM_TRIES)
 		return;
-	session_keepalive(p, now_ns);
+	(void)session_keepalive(p, now_ns);
 	p->confirm_tries++;
 	if (p->confirm_tries < SESSION_CONFIRM_TRIES)
 		timers_set(&p->engine->timers, &p->confirm,

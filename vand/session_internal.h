@@ -214,7 +214,8 @@ size_t session_targets(const struct session *p, const struct endpoint **ret_targ
 
 int session_send_message(struct session *p, uint32_t van_id, uint8_t kind, const void *payload,
 	size_t len, uint64_t now_ns);
-void session_keepalive(struct session *p, uint64_t now_ns);
+/* 0, or -errno when it did not even leave. */
+int session_keepalive(struct session *p, uint64_t now_ns);
 /* The confirm timer, and its first turn. */
 void session_confirm(struct session *p, uint64_t now_ns);
 

@@ -3,6 +3,9 @@
  * Messages from workers to the control thread: what a worker noticed and may not decide. A datagram
  * socket pair: bounded by the kernel, ordered, and readable with epoll. A message that does not fit
  * any more is counted and lost like a packet.
+ *
+ * There are two pairs: strangers can send handshake messages in any number, and must not push out
+ * what authenticated peers and our own frames have to say.
  */
 #ifndef VAND_UPCALL_H
 #define VAND_UPCALL_H
@@ -32,9 +35,11 @@ struct upcall_message {
 	uint8_t data[UPCALL_DATA_MAX];
 };
 
+enum upcall_channel { UPCALL_OWN, UPCALL_STRANGERS, UPCALL_CHANNELS };
+
 struct upcall {
-	int worker_fd;  /* written by workers */
-	int control_fd; /* read by control */
+	int worker_fd[UPCALL_CHANNELS];  /* written by workers */
+	int control_fd[UPCALL_CHANNELS]; /* read by control */
 };
 
 int upcall_init(struct upcall *u);
@@ -44,6 +49,7 @@ void upcall_done(struct upcall *u);
 void upcall_send(
 	const struct upcall *u, const struct upcall_message *message, struct counters *counters);
 /* Control: 0 and a message, or -EAGAIN. */
-int upcall_receive(const struct upcall *u, struct upcall_message *ret_message);
+int upcall_receive(
+	const struct upcall *u, enum upcall_channel channel, struct upcall_message *ret_message);
 
 #endif

@@ -23,6 +23,8 @@ def test_ping_all_pairs(net):
     for a in nodes:
         check(a.network()["ifname"] == "vcider0", "the first interface is vcider0")
         check(a.ns.link("vcider0")["mtu"] == MTU, "the interface has the network's MTU")
+        accept_ra = a.ns.run("cat", "/proc/sys/net/ipv6/conf/vcider0/accept_ra").stdout.strip()
+        check(accept_ra == "0", "no member can advertise a route to the others: accept_ra is %s" % accept_ra)
         for b in nodes:
             if a is not b:
                 # the first frames wait for the handshake: none may be lost

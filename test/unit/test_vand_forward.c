@@ -13,6 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include <arpa/inet.h>
+#include <errno.h>
 #include <sodium.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -129,7 +130,7 @@ static void run_upcalls(struct node *n)
 {
 	struct upcall_message m;
 
-	while (upcall_receive(&n->upcall, &m) == 0) {
+	while (upcall_receive(&n->upcall, UPCALL_OWN, &m) == 0) {
 		if (m.kind == UPCALL_CONFIRMED)
 			sessions_confirmed(n->sessions, m.local_index, 1000);
 		else if (m.kind == UPCALL_WANT)
@@ -637,7 +638,8 @@ static void survives_all_lengths_and_types(void **state)
 			forward_from_peer(w->b.worker, exact, len, &w->a.at);
 			free(exact);
 			if (handshake)
-				assert_int_equal(upcall_receive(&w->b.upcall, &m), 0);
+				assert_int_equal(
+					upcall_receive(&w->b.upcall, UPCALL_STRANGERS, &m), 0);
 			else
 				assert_int_equal(all_drops(&w->b), before + 1);
 		}
@@ -645,6 +647,26 @@ static void survives_all_lengths_and_types(void **state)
 	offload_join_flush(&w->b.worker->join);
 	assert_nothing_delivered(&w->b);
 	assert_int_equal(w->b.worker->tx.count, 0); /* and no reply */
+}
+
+/* Handshake messages by strangers fill their own queue, and nobody else's. */
+static void strangers_do_not_push_out_our_own(void **state)
+{
+	struct world *w = *state;
+	uint8_t init[sizeof(struct message_init)], frame[60];
+	struct upcall_message m;
+
+	while (drops(&w->a, DROP_upcall_full) == 0) {
+		memset(init, 0, sizeof(init));
+		init[0] = MESSAGE_INIT;
+		forward_from_peer(w->a.worker, init, sizeof(init), &w->b.at);
+	}
+	make_frame(&w->a, &w->b, frame, sizeof(frame));
+	from_tap(&w->a, w->a.net, &plain, frame, sizeof(frame));
+	assert_int_equal(drops(&w->a, DROP_upcall_full), 1);
+	assert_int_equal(upcall_receive(&w->a.upcall, UPCALL_OWN, &m), 0);
+	assert_int_equal(m.kind, UPCALL_WANT);
+	assert_int_equal(upcall_receive(&w->a.upcall, UPCALL_OWN, &m), -EAGAIN);
 }
 
 /* An authentic datagram with a chosen inner header, sealed as a's worker would. */
@@ -723,6 +745,7 @@ int main(void)
 		TEST(refuses_at_the_sender),
 		TEST(drops_what_was_altered),
 		TEST(survives_all_lengths_and_types),
+		TEST(strangers_do_not_push_out_our_own),
 		TEST(drops_what_a_member_may_not_send),
 	};
 
