@@ -329,5 +329,16 @@ int agent_netmap_json(
 int agent_leave(struct registry *r, const struct actor *actor, const char *node_id,
 	const char *net_id, struct problem *p)
 {
+	CLEANUP(store_item) struct store_item item = {0};
+	int rc = -ENOENT;
+
+	/* First, and one answer for all others: which networks there are is not for a node to know. */
+	if (strlen(net_id) <= NETMAP_ID_MAX && !strchr(net_id, '/'))
+		rc = store_get(r->store, KEY("/node-nets/%s/%s", node_id, net_id), &item);
+	if (rc == -ENOENT)
+		return problem_set(
+			p, 404, "not_found", "this node is in no network \"%.64s\"", net_id);
+	if (rc)
+		return problem_from_store(p, rc);
 	return member_remove(r, actor, net_id, node_id, NULL, p);
 }

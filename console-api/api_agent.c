@@ -7,6 +7,7 @@
 #include <string.h>
 #include "console-api/agent.h"
 #include "console-api/console.h"
+#include "console-api/jointoken.h"
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/netmap.h"
@@ -20,6 +21,17 @@ static struct json_object *id_and_name(const char *id, const char *name)
 	json_set_string(o, "id", id);
 	json_set_string(o, "name", name);
 	return o;
+}
+
+/* Before the signature: anybody can sign with a key of his own making, and what is signed takes
+ * room in the table of nonces. */
+static int check_token_known(struct console *c, struct request *q, const struct enrolment *en)
+{
+	struct record token = {0};
+	int rc = jointoken_find(c->registry, en->secret, &token, &q->problem);
+
+	record_done(&token);
+	return rc;
 }
 
 int api_agent_enroll(struct console *c, struct request *q)
@@ -41,6 +53,8 @@ int api_agent_enroll(struct console *c, struct request *q)
 		rc = request_json(q, false, &body);
 	if (!rc)
 		rc = enrolment_from_json(body, &en, &q->problem);
+	if (!rc)
+		rc = check_token_known(c, q, &en);
 	if (!rc)
 		rc = auth_enrolment(
 			c->auth, &client, &signed_part, &en.sign_key, &q->actor, &q->problem);

@@ -5,7 +5,9 @@
  *
  * Replay of agent requests: a nonce is remembered for as long as its time stamp is within the
  * window. The table has a fixed size; an entry gives way only when it has run out, and when there
- * is no room the request is refused, never let through unremembered. After a restart the table is
+ * is no room the request is refused, never let through unremembered. A sender has only a part of
+ * the table, which starts where its name says: one that sends all that its rate allows fills its
+ * own part, and whoever shares some of that signs again. After a restart the table is
  * empty, so a DELETE that was stamped before the start is refused as skewed: it alone would do
  * lasting harm if repeated (an enrolment is idempotent, a report is put right by the next). The
  * node signs it again by the server's time that comes with the refusal.
@@ -23,7 +25,8 @@
 #include "console-api/xalloc.h"
 #include "lib/hash.h"
 
-#define NONCE_SLOTS  131072u /* 437 requests a second for the whole window */
+#define NONCE_SLOTS  524288u /* memory is used as they fill up: 16 MiB at most */
+#define NONCE_SPAN   65536u  /* of one sender: 218 requests a second for the whole window */
 #define NONCE_PROBES 32u
 #define KEY_TEXT_MAX 256 /* of a Bearer key */
 
@@ -167,7 +170,7 @@ static int remember_nonce(
 	crypto_shorthash(
 		(unsigned char *)&node, (const unsigned char *)sender, strlen(sender), a->hash_key);
 	crypto_shorthash((unsigned char *)&at, sig->nonce, sizeof(sig->nonce), a->hash_key);
-	at ^= node;
+	at = node + at % NONCE_SPAN;
 	for (unsigned int i = 0; i < NONCE_PROBES; i++) {
 		struct nonce *n = &a->nonces[(at + i) % NONCE_SLOTS];
 

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <microhttpd.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,10 @@
 #define IDLE_TIMEOUT_S  30 /* of a connection without a request, or with one that stands still */
 #define BODY_TIMEOUT_NS (60 * NS_PER_S) /* for the whole of a request */
 #define BACKLOG         1024
-#define TLS_PRIORITIES  "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"
+/* Of all bodies whose sender is known at their end only, together: each connection could hold one
+ * of REQUEST_BODY_MAX. */
+#define UNPROVEN_MAX   (32u << 20)
+#define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"
 
 struct httpd {
 	struct console *console;
@@ -44,6 +48,7 @@ struct httpd {
 	struct list waiters; /* struct request; guarded by the registry's lock, like the next two */
 	uint64_t armed_ns;   /* what the timer is set to; 0: not set */
 	bool stopping;
+	size_t unproven_len; /* bodies that are held; of the server's thread alone */
 };
 
 /* -- waiting requests -- */
@@ -305,7 +310,34 @@ static enum MHD_Result begin(struct httpd *h, struct request *q, const char *met
 
 /* -- body and answer -- */
 
-static enum MHD_Result take_body(struct request *q, const char *data, size_t *len)
+static void drop_body(struct httpd *h, struct request *q)
+{
+	if (q->counted)
+		h->unproven_len -= q->body_len;
+	if (q->body)
+		sodium_memzero(q->body, q->body_len); /* perhaps a join token */
+	free(q->body);
+	q->body = NULL;
+	q->body_len = 0;
+	q->counted = false;
+}
+
+/* An API key was seen with the headers, so people get through whatever strangers do. */
+static void count_body(struct httpd *h, struct request *q, size_t n)
+{
+	if (q->problem.status || q->route->access == ACCESS_ADMIN)
+		return;
+	if (h->unproven_len + n > UNPROVEN_MAX) {
+		problem_set(&q->problem, 503, "busy",
+			"too many requests are being received: try again in a moment");
+		q->problem.retry_after_s = 1;
+		return;
+	}
+	q->counted = true;
+	h->unproven_len += n;
+}
+
+static enum MHD_Result take_body(struct httpd *h, struct request *q, const char *data, size_t *len)
 {
 	size_t n = *len;
 
@@ -316,10 +348,9 @@ static enum MHD_Result take_body(struct request *q, const char *data, size_t *le
 		return MHD_NO;
 	if (q->received > REQUEST_BODY_MAX)
 		too_large(q);
+	count_body(h, q, n);
 	if (q->problem.status) {
-		free(q->body);
-		q->body = NULL;
-		q->body_len = 0;
+		drop_body(h, q);
 		return MHD_YES;
 	}
 	q->body = xrealloc(q->body, q->body_len + n + 1, 1);
@@ -412,7 +443,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 	if (!q->begun)
 		return begin(h, q, method);
 	if (*upload_data_size)
-		return take_body(q, upload_data, upload_data_size);
+		return take_body(h, q, upload_data, upload_data_size);
 	return finish(h, q);
 }
 
@@ -430,7 +461,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
 	list_del(&q->waiter);
 	registry_unlock(h->console->registry);
 	free(q->raw_target);
-	free(q->body);
+	drop_body(h, q);
 	json_object_put(q->json);
 	json_object_put(q->reply);
 	free(q);

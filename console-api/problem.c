@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "lib/json.h"
+#include "lib/utf8.h"
 
 static int code_of(int status)
 {
@@ -135,19 +136,22 @@ int problem_from_store(struct problem *p, int rc)
 struct json_object *problem_to_json(const struct problem *p)
 {
 	struct json_object *o = json_object_new_object();
-	char type[64];
+	char type[64], detail[sizeof(p->detail)];
 
+	/* It may quote what a client sent, and be cut within a character: JSON is UTF-8. */
+	memcpy(detail, p->detail, sizeof(detail));
+	utf8_make_line(detail, strlen(detail));
 	snprintf(type, sizeof(type), "urn:van:error:%s", p->word);
 	json_set_string(o, "type", type);
 	json_set_string(o, "title", title_of(p->status));
 	json_set_int(o, "status", p->status);
-	json_set_string(o, "detail", p->detail);
+	json_set_string(o, "detail", detail);
 	if (p->has_pointer) {
 		struct json_object *errors = json_object_new_array();
 		struct json_object *one = json_object_new_object();
 
 		json_set_string(one, "pointer", p->pointer);
-		json_set_string(one, "detail", p->detail);
+		json_set_string(one, "detail", detail);
 		json_object_array_add(errors, one);
 		json_object_object_add(o, "errors", errors);
 	}

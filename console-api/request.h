@@ -61,6 +61,7 @@ struct request {
 	char *body; /* heap */
 	size_t body_len;
 	size_t received; /* of the body, kept or not */
+	bool counted;    /* body_len is part of the server's sum of bodies of unknown senders */
 	struct json_object *json;
 
 	/* -- the answer: what handlers fill in -- */

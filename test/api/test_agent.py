@@ -72,6 +72,46 @@ def test_enrolment_is_signed(c):
     assert "seen already" in answer.json["detail"]
 
 
+def test_strangers_take_no_room_among_the_nonces(c):
+    c.network()
+    agent = Agent(c)
+    body = agent.enroll_body(c.token(), "web")
+    body["secret"] = "A" * 43
+    data = json.dumps(body).encode()
+    header = agent.header("POST", "/agent/v1/enroll", data, "enroll", "")
+    for _ in range(3):  # not "seen already": nothing was remembered
+        c.call("POST", "/agent/v1/enroll", data, key=None,
+               headers={"Authorization": header}).want(403, "token_wrong")
+
+
+def test_bodies_of_strangers_have_a_common_bound(c):
+    c.network()
+    agent = c.node(c.token(uses=2), "web")
+    head = (b"POST /agent/v1/report HTTP/1.1\r\nHost: x\r\nAuthorization: VAN-Ed25519 x\r\n"
+            b"Content-Length: 262144\r\n\r\n")
+    held = []
+    try:
+        for _ in range(160):
+            connection = c.connect(20)
+            held.append(connection)
+            connection.sock.sendall(head + b" " * 262000)
+        refused = None
+        for connection in reversed(held):
+            connection.sock.sendall(b" " * 144)
+            answer = connection.sock.recv(4096)
+            if answer.startswith(b"HTTP/1.1 503 "):
+                refused = answer
+                break
+        assert refused and b"Retry-After: 1" in refused, refused
+        agent.netmap().want(200)  # has no body
+        c.get("/api/v1/networks").want(200)
+        c.post("/api/v1/networks", {"name": "red", "cidr": "10.0.0.0/24"}).want(201)
+    finally:
+        for connection in held:
+            connection.close()
+    until(lambda: agent.report().status == 200, 20, "room again")
+
+
 def test_malformed_enrolments(c):
     c.network()
     token = c.token()
@@ -366,6 +406,17 @@ def test_leave(c):
     eq(a.netmap().want(200).json["networks"], [])
     a.call("DELETE", "/agent/v1/networks/" + net["id"]).want(404)
     eq(c.get("/api/v1/nodes/a").json["networks"], [])
+
+
+def test_a_node_does_not_learn_of_other_networks(c):
+    c.network()
+    red = c.network("red", "10.0.0.0/24")
+    agent = c.node()
+    said = set()
+    for ref in (red["id"], "red", "blue", "none"):
+        detail = agent.call("DELETE", "/agent/v1/networks/" + ref).want(404).json["detail"]
+        said.add(detail.replace(ref, ""))
+    eq(len(said), 1, "answers")
 
 
 def test_numbers_never_fall(c):

@@ -540,3 +540,9 @@ def test_systemd_is_told(c):
 def test_json_of_every_answer_parses(c):
     for path in ("/api/v1/networks", "/api/v1/nodes", "/api/v1/tokens"):
         eq(json.loads(c.get(path).want(200).body), {"items": [], "next": None})
+
+
+def test_errors_are_utf8_whatever_they_quote(c):
+    for bad in ("%ff", "%c3", "a" * 63 + "%c3%a4", "%f0%9f%98"):
+        for path in ("networks/", "nodes/"):
+            assert c.get(f"/api/v1/{path}{bad}").want(404).json["detail"]

@@ -103,7 +103,8 @@ static void not_found(void **state)
 {
 	static const char *const paths[] = {"/", "/api", "/api/v1", "/api/v1/networksx",
 		"/api/v1/network", "/api/v1/networks/a/b", "/api/v1/networks/a/nodes/b/c",
-		"/api/v1/%2e%2e", "/HEALTHZ", "/healthz/x", "/agent/v1/networks"};
+		"/api/v1/%2e%2e", "/HEALTHZ", "/healthz/x/y/z", "/agent/v1/enroll/x/y/z/1/2",
+		"/api/v1/networks/a/nodes/b/c/d", "/healthz/x", "/agent/v1/networks"};
 	const char *params[2], *allow;
 
 	(void)state;
