@@ -115,8 +115,8 @@ static int connect_error(int rc, const char *path, struct err *e)
 	case -EACCES:
 	case -EPERM:
 		return err_set(e, -VAN_E_DENIED,
-			"no permission to talk to vand on %s: run this as root or as a member of the "
-			"socket's group",
+			"no permission to talk to vand on %s: run this as root or as the user that "
+			"vand runs as",
 			path);
 	case -EAGAIN: /* SO_SNDTIMEO: its queue of connections stayed full */
 		return err_set(e, -VAN_E_TIMEOUT, "vand on %s does not accept connections", path);

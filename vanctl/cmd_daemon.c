@@ -121,6 +121,7 @@ int cmd_stats(struct vanctl *v, struct err *e)
 int cmd_reload(struct vanctl *v, struct err *e)
 {
 	CLEANUP(json) struct json_object *result = NULL;
+	struct json_object *restart;
 	int rc = local_call(v, "reload", NULL, v->timeout_ms, &result, e);
 
 	if (rc)
@@ -128,5 +129,9 @@ int cmd_reload(struct vanctl *v, struct err *e)
 	if (v->output.writer == &output_json)
 		output_with(&v->output, NULL, result);
 	vanctl_say(v, "vand has read its configuration again.");
+	restart = output_member(result, "restart_needed");
+	for (size_t i = 0; restart && i < json_object_array_length(restart); i++)
+		vanctl_say(v, "'%s' was changed: it takes effect when vand is restarted.",
+			json_object_get_string(json_object_array_get_idx(restart, i)));
 	return 0;
 }

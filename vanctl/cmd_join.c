@@ -90,7 +90,10 @@ int cmd_leave(struct vanctl *v, struct err *e)
 		return rc;
 	if (v->output.writer == &output_json)
 		output_with(&v->output, NULL, left);
-	vanctl_say(v, "Left network %s.",
-		output_string(output_member(left, "network"), "name", v->args->positionals[0]));
+	vanctl_say(v, "Left network %s.%s",
+		output_string(output_member(left, "network"), "name", v->args->positionals[0]),
+		json_object_get_boolean(output_member(left, "registry_told"))
+			? ""
+			: " The console is away; it is told as soon as it answers.");
 	return 0;
 }

@@ -50,6 +50,9 @@ static void print_node(const struct output *o, struct json_object *status)
 		fputs(" (", o->to);
 		text_clean(o->to, output_string(node, "id", "?"));
 		fputs(")\n", o->to);
+	} else if (output_member(status, "console")) {
+		fputs("removed from the mesh by the console; to come back: vanctl join --token-file FILE\n",
+			o->to);
 	} else {
 		fputs("not in any network yet: vanctl join --token-file FILE\n", o->to);
 	}

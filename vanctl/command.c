@@ -307,7 +307,7 @@ static int check_number(const struct option_row *row, const char *from, const ch
 	if (row->kind == VALUE_DURATION) {
 		if (!duration_parse(text, &value))
 			return err_set(e, -VAN_E_SYNTAX,
-				"%s: '%.64s' is no duration; write it as 500ms, 30s, 5m or 1h",
+				"%s: '%.64s' is no duration; write it as 500ms, 30s, 5m, 1h or 7d",
 				from, text);
 		duration_format(row->min, min);
 		duration_format(row->max, max);

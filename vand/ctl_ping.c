@@ -59,6 +59,7 @@ void ctl_probed(struct ctl *ctl, struct peer *peer, uint64_t token, uint64_t rtt
 		CLEANUP(json) struct json_object *result = NULL;
 		struct ctl_client *client = p->client;
 		char endpoint[ENDPOINT_TEXT_LEN];
+		char rtt_text[32];
 
 		if (token - p->first_token >= p->sent || !key_equal(&peer->public_key, &p->key))
 			continue;
@@ -67,8 +68,10 @@ void ctl_probed(struct ctl *ctl, struct peer *peer, uint64_t token, uint64_t rtt
 		if (peer->endpoint)
 			endpoint_format(peer->endpoint, endpoint);
 		json_set_string(result, "endpoint", peer->endpoint ? endpoint : NULL);
-		json_object_object_add(
-			result, "rtt_ms", json_object_new_double((double)rtt_ns / NS_PER_MS));
+		/* To the microsecond, and not the 17 digits of a double. */
+		snprintf(rtt_text, sizeof(rtt_text), "%.3f", (double)rtt_ns / NS_PER_MS);
+		json_object_object_add(result, "rtt_ms",
+			json_object_new_double_s((double)rtt_ns / NS_PER_MS, rtt_text));
 		ping_free(p);
 		ctl_answer(client, result);
 	}

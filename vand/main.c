@@ -80,7 +80,9 @@ static int parse_arguments(int argc, char **argv, const char **ret_config, enum 
 		}
 	}
 	if (optind < argc || !*ret_config) {
-		fputs(usage, stderr);
+		fprintf(stderr, "vand: %s\nTry `vand --help`.\n",
+			*ret_config ? "no arguments are taken besides the options"
+				    : "a configuration is needed: vand -c FILE");
 		return EXIT_USAGE;
 	}
 	return -1;

@@ -103,6 +103,20 @@ static struct json_object *join_answer(
 	return o;
 }
 
+/* A node that is a member already keeps the address that it has. */
+static bool has_wished_address(const struct join *j, const struct netmap_network *nn)
+{
+	struct ip wish;
+
+	if (!j->spec.address[0] || !ip_parse(j->spec.address, &wish))
+		return true;
+	for (size_t i = 0; i < nn->ip_count; i++) {
+		if (ip_compare(&nn->ips[i].ip, &wish) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* True when the join was answered, and is gone. */
 static bool join_check(struct registry *r, struct join *j)
 {
@@ -131,6 +145,14 @@ static bool join_check(struct registry *r, struct join *j)
 	if (j->trouble.code) {
 		err_set(&e, j->trouble.code, "joined network %s as %s, on %s: %s", nn->name,
 			map->node_name, network_ifname(network), j->trouble.text);
+		join_end(j, e.code, NULL, &e);
+		return true;
+	}
+	if (!has_wished_address(j, nn)) {
+		err_set(&e, -VAN_E_CONFLICT,
+			"this node is in network %s already, with another address than %s; to change it: "
+			"vanctl node set %s -n %s --address %s",
+			nn->name, j->spec.address, map->node_name, nn->name, j->spec.address);
 		join_end(j, e.code, NULL, &e);
 		return true;
 	}
@@ -386,24 +408,32 @@ static int ask(struct join *j, const struct state_membership *m)
 
 /* -- the whole -- */
 
-static int check_ifname(const struct registry *r, const char *ifname, struct err *e)
+static int taken(const char *ifname, struct err *e)
 {
-	int taps[TAPS_MAX], ifindex, rc = reconcile_check_ifname(ifname, e);
-	size_t count;
-
-	if (rc < 0)
-		return rc;
-	ifindex = (int)if_nametoindex(ifname);
-	if (ifindex == 0)
-		return 0;
-	/* One of ours may be that network's already: a join that is repeated. */
-	count = reconcile_ifindexes(r->v->reconcile, taps, TAPS_MAX);
-	for (size_t i = 0; i < count; i++) {
-		if (taps[i] == ifindex)
-			return 0;
-	}
 	return err_set(e, -VAN_E_CONFLICT,
 		"there is an interface %s already; choose another name with --ifname", ifname);
+}
+
+/* Before the token is spent: a name that cannot be had. */
+static int check_ifname(const struct registry *r, const char *ifname, struct err *e)
+{
+	const struct dataplane *d = &r->v->dataplane;
+	int rc = reconcile_check_ifname(ifname, e);
+
+	if (rc < 0 || if_nametoindex(ifname) == 0)
+		return rc;
+	if (!d->running)
+		return taken(ifname, e);
+	list_for_each (it, &d->networks.all) {
+		const struct network *network = container_of(it, struct network, node);
+
+		if (strcmp(network_ifname(network), ifname) == 0)
+			return err_set(e, -VAN_E_CONFLICT,
+				"%s is the interface of network %s already; choose another name with "
+				"--ifname, or leave it out",
+				ifname, network->name);
+	}
+	return taken(ifname, e);
 }
 
 static int check_spec(const struct registry *r, const struct registry_join *spec, struct err *e)

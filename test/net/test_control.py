@@ -38,7 +38,8 @@ def test_network_left_while_the_console_is_away(net):
     m = Mesh(net)
     m.connect()
     m.console.stop()
-    m.c.vanctl("leave", "lan")
+    out = m.c.vanctl("leave", "lan")
+    check("console is away" in out.stderr, "vanctl says that the console does not know yet: %s" % out.stderr)
     check(no_overlay(m.c), "it is gone at once")
     check(any("left" in w for w in m.c.status()["warnings"]), "status says what is to be told")
     # a restart in between forgets neither

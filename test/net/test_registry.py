@@ -116,6 +116,12 @@ def test_interface_name_and_second_token(net):
     b.join(m.console.token("two"))
     check("vcider0" in b.ns.links(), "the next free name: %s" % b.ns.links())
     check(len(m.console.json("node", "list")["items"]) == 2, "b is one node in two networks")
+    # wishes that cannot be met are refused, and say so: before the token is spent where that is possible
+    token = m.console.token("two")
+    refused(b.join(token, ok=False, ifname="office"), "lan", code=6)
+    items = m.console.json("token", "list")["items"]
+    check(sum(t["uses_left"] for t in items) == 1, "the token is not spent: %s" % items)
+    refused(b.join(token, ok=False, address="172.16.2.77"), "vanctl node set b -n two", code=6)
     b.restart()
     check(b.network("lan")["ifname"] == "office" and b.network("two")["ifname"] == "vcider0",
           "names stay over a restart: %s" % b.status()["networks"])

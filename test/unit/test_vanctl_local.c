@@ -85,7 +85,8 @@ static const struct fake_answer healthy[] = {
 	{"join", "{\"result\":{\"network\":{\"id\":\"net_1\",\"name\":\"prod\"},\"node\":{\"id\":"
 		 "\"node_1\",\"name\":\"web-1-2\"},\"ifname\":\"vcider0\",\"mac\":"
 		 "\"02:00:00:00:00:01\",\"ips\":[\"172.16.1.1/24\",\"fd00::1/64\"]}}"},
-	{"leave", "{\"result\":{\"network\":{\"id\":\"net_1\",\"name\":\"prod\"}}}"},
+	{"leave", "{\"result\":{\"network\":{\"id\":\"net_1\",\"name\":\"prod\"},"
+		  "\"registry_told\":true}}"},
 	{"ping",
 		"{\"result\":{\"peer\":\"web-2\",\"endpoint\":\"192.0.2.2:4826\",\"rtt_ms\":1.25}}"},
 	{"reload", "{\"result\":{}}"},
