@@ -46,10 +46,12 @@ static void describe(const struct conf_option *o, char *ret_text, size_t size)
 		return;
 	case CONF_INT:
 		if (has_bounds(o))
-			snprintf(ret_text, size, "a whole number from %lld to %lld",
+			len = (size_t)snprintf(ret_text, size, "a whole number from %lld to %lld",
 				(long long)o->min, (long long)o->max);
 		else
-			snprintf(ret_text, size, "a whole number");
+			len = (size_t)snprintf(ret_text, size, "a whole number");
+		if (o->word && len < size)
+			snprintf(ret_text + len, size - len, ", or \"%s\"", o->word);
 		return;
 	case CONF_STRINGS:
 		snprintf(ret_text, size, "a list of texts in quotes: [\"…\", \"…\"]");
@@ -154,6 +156,11 @@ static bool store(const struct conf_option *o, const config_setting_t *setting, 
 		*(bool *)field_of(o, config) = config_setting_get_bool(setting);
 		return true;
 	case CONF_INT:
+		if (o->word && type == CONFIG_TYPE_STRING &&
+			strcmp(config_setting_get_string(setting), o->word) == 0) {
+			*(int64_t *)field_of(o, config) = o->word_value;
+			return true;
+		}
 		if (type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64)
 			return false;
 		number = type == CONFIG_TYPE_INT ? config_setting_get_int(setting)

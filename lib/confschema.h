@@ -31,6 +31,8 @@ struct conf_option {
 	int64_t min, max; /* CONF_INT: value, unless both are equal (any); CONF_STRING and the
 			   * items of CONF_STRINGS: length, where max > 0 */
 	const char *default_text; /* as it would stand in the file; NULL: none */
+	const char *word;         /* CONF_INT: a text that may stand for word_value; NULL: none */
+	int64_t word_value;
 	bool required;
 	const char *const
 		*choices; /* CONF_STRING: NULL-terminated list of allowed values, or NULL */

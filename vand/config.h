@@ -13,7 +13,8 @@ struct vand_config {
 	char *control_socket;
 	int64_t port;                  /* 0: any free one, kept across restarts in the state */
 	struct conf_strings advertise; /* "IP[:PORT]" */
-	int64_t workers;
+	int64_t workers;               /* 0: one for each core */
+	int64_t busy_poll_us;
 	char *psk_file; /* 64 hexadecimal digits or 44 base64 characters */
 	char *log_level;
 	char *cipher;     /* "auto" or a back end's name */

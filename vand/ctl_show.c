@@ -18,7 +18,6 @@
 #include "vand/worker.h"
 
 #define TAPS_MAX      256
-#define WORKERS       1   /* that this version runs */
 #define PATHS_MAX     256 /* peers whose path's MTU is looked up for one answer */
 #define NO_PATH_SHOWN 5   /* peers without a path that status names */
 
@@ -165,6 +164,7 @@ static struct json_object *network_status(struct vand *v, const struct netmap_ne
 {
 	struct json_object *o = json_object_new_object(), *ips = json_object_new_array();
 	const struct network *n = network_find(&v->dataplane.networks, nn->id);
+	const struct network_totals totals = n ? network_totals(n) : (struct network_totals){0};
 	const char *error = reconcile_network_error(v->reconcile, nn->id);
 	int64_t connected_count = 0;
 	char mac[MAC_TEXT_LEN];
@@ -184,10 +184,10 @@ static struct json_object *network_status(struct vand *v, const struct netmap_ne
 	json_set_string(o, "encryption", netmap_encryption_name(nn->encryption));
 	json_set_int(o, "peers", (int64_t)nn->peer_count);
 	json_set_int(o, "peers_connected", connected_count);
-	set_count(o, "rx_bytes", n ? stats_read(&n->counters.rx_bytes) : 0);
-	set_count(o, "tx_bytes", n ? stats_read(&n->counters.tx_bytes) : 0);
-	set_count(o, "rx_packets", n ? stats_read(&n->counters.rx_packets) : 0);
-	set_count(o, "tx_packets", n ? stats_read(&n->counters.tx_packets) : 0);
+	set_count(o, "rx_bytes", totals.rx_bytes);
+	set_count(o, "tx_bytes", totals.tx_bytes);
+	set_count(o, "rx_packets", totals.rx_packets);
+	set_count(o, "tx_packets", totals.tx_packets);
 	json_set_string(o, "state", error || !n ? "error" : "up");
 	json_set_string(o, "error", error);
 	return o;
@@ -232,7 +232,7 @@ void ctl_status(struct ctl_client *client, struct json_object *args)
 	json_set_string(o, "mesh", m ? mesh : NULL);
 	json_set_string(o, "revision", map ? revision : NULL);
 	json_set_int(o, "port", v->port);
-	json_set_int(o, "workers", WORKERS);
+	json_set_int(o, "workers", v->dataplane.worker_count);
 	json_set_string(o, "cipher", backend ? backend->name : NULL);
 	json_object_object_add(o, "underlay", underlay(v));
 	json_object_object_add(o, "networks", networks);

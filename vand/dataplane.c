@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vand/dataplane.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include "lib/cleanup.h"
@@ -20,6 +21,9 @@
 /* Upcalls handled before the loop looks at anything else: a flood of handshakes must not keep the
  * timers of sessions waiting. */
 #define UPCALL_BUDGET 256
+
+/* Beyond this many, sharing caches and queues eats up what another thread brings. */
+#define AUTO_WORKERS_MAX 8
 
 /* -- what the session engine asks for (struct session_io) -- */
 
@@ -70,8 +74,10 @@ static void io_changed(void *ctx, struct peer *peer, enum peer_state state)
 	/* A new key is a good moment to find out anew what the path takes. */
 	forget_datagram_max(NULL, peer);
 	reconcile_session_changed(v->reconcile, peer, state);
-	if (v->dataplane.worker) /* none any more while the sessions end */
-		worker_wake(v->dataplane.worker);
+	for (unsigned int i = 0; i < v->dataplane.worker_count; i++) {
+		if (v->dataplane.workers[i]) /* none any more while the sessions end */
+			worker_wake(v->dataplane.workers[i]);
+	}
 }
 
 static void io_control(void *ctx, struct peer *peer, uint32_t van_id, uint8_t kind,
@@ -191,9 +197,22 @@ static int watch_upcalls(struct vand *v)
 
 /* -- start and stop -- */
 
+static unsigned int count_workers(const struct vand *v)
+{
+	cpu_set_t cpus;
+	int count = 1;
+
+	if (v->config.workers)
+		return (unsigned int)v->config.workers;
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+		count = CPU_COUNT(&cpus);
+	return count < AUTO_WORKERS_MAX ? (unsigned int)count : AUTO_WORKERS_MAX;
+}
+
 int dataplane_open(struct vand *v, uint16_t port, uint16_t *ret_port, struct err *e)
 {
-	const struct udp_options options = {.gso = v->config.udp_gso, .gro = v->config.udp_gro};
+	const struct udp_options options = {
+		.workers = count_workers(v), .gso = v->config.udp_gso, .gro = v->config.udp_gro};
 	struct udp *udp;
 	int rc = tap_probe(&v->dataplane.uso, e);
 
@@ -208,6 +227,7 @@ int dataplane_open(struct vand *v, uint16_t port, uint16_t *ret_port, struct err
 		return rc;
 	}
 	v->dataplane.udp = udp;
+	v->dataplane.worker_count = udp->workers;
 	*ret_port = udp->port;
 	return 0;
 }
@@ -231,8 +251,9 @@ static int start_sessions(
 		.control = io_control,
 		.probed = io_probed,
 		.rearm = io_rearm};
-	struct session_config config = {
-		.identity = v->identity, .lanes = MESSAGE_LANE_WORKER + 1, .backend = backend};
+	struct session_config config = {.identity = v->identity,
+		.lanes = (uint8_t)(MESSAGE_LANE_WORKER + v->dataplane.worker_count),
+		.backend = backend};
 
 	memcpy(config.mesh, mesh, sizeof(config.mesh));
 	memcpy(config.psk, v->psk, sizeof(config.psk));
@@ -241,11 +262,48 @@ static int start_sessions(
 	return sessions_new(&config, &io, &v->dataplane.control, &v->dataplane.sessions);
 }
 
+static void free_workers(struct dataplane *d)
+{
+	for (unsigned int i = 0; i < d->worker_count; i++)
+		worker_free(STEAL(d->workers[i]));
+}
+
+static int make_workers(struct vand *v, const struct seal_backend *backend)
+{
+	struct dataplane *d = &v->dataplane;
+	struct worker_config config = {.udp = d->udp,
+		.sessions = d->sessions,
+		.networks = &d->networks,
+		.backend = backend,
+		.upcall = d->upcall,
+		.several = d->worker_count > 1,
+		.busy_poll_us = (uint32_t)v->config.busy_poll_us,
+		.join_tcp = v->config.tap_offload,
+		.join_udp = v->config.tap_offload && v->config.udp_super_frames && d->uso};
+	int rc = 0;
+
+	for (unsigned int i = 0; rc == 0 && i < d->worker_count; i++) {
+		config.index = i;
+		rc = worker_new(&config, &d->workers[i]);
+	}
+	if (rc < 0)
+		free_workers(d);
+	return rc;
+}
+
+static int start_workers(struct dataplane *d, struct err *e)
+{
+	int rc = 0;
+
+	for (unsigned int i = 0; rc == 0 && i < d->worker_count; i++)
+		rc = worker_start(d->workers[i], e);
+	return rc;
+}
+
 int dataplane_start(struct vand *v, const uint8_t mesh[MESSAGE_MESH_LEN], struct err *e)
 {
 	struct dataplane *d = &v->dataplane;
 	const struct seal_backend *backend = choose_backend(v);
-	struct worker_config config;
 	int rc;
 
 	if (!backend)
@@ -261,39 +319,32 @@ int dataplane_start(struct vand *v, const uint8_t mesh[MESSAGE_MESH_LEN], struct
 	rc = start_sessions(v, mesh, backend);
 	if (rc < 0)
 		goto err_upcall_done;
-	config = (struct worker_config){.udp = d->udp,
-		.sessions = d->sessions,
-		.networks = &d->networks,
-		.backend = backend,
-		.upcall = d->upcall,
-		.lane = MESSAGE_LANE_WORKER,
-		.join_tcp = v->config.tap_offload,
-		.join_udp = v->config.tap_offload && v->config.udp_super_frames && d->uso};
-	rc = worker_new(&config, &d->worker);
+	rc = make_workers(v, backend);
 	if (rc < 0)
 		goto err_sessions;
-	rc = networks_init(&d->networks, d->worker);
+	rc = networks_init(&d->networks, d->workers, d->worker_count);
 	if (rc < 0)
-		goto err_worker;
+		goto err_workers;
 	rc = watch_upcalls(v);
 	if (rc < 0)
 		goto err_networks;
-	rc = worker_start(d->worker, e);
+	rc = start_workers(d, e);
 	if (rc < 0)
 		goto err_loop;
 	d->tick.fire = on_tick;
 	loop_timer_set(&v->loop, &d->tick, v->loop.now_ns);
 	d->running = true;
-	log_info("data plane up: UDP port %u, %s", v->port, backend->name);
+	log_info("data plane up: UDP port %u, %s, %u worker%s", v->port, backend->name,
+		d->worker_count, d->worker_count == 1 ? "" : "s");
 	return 0;
 
 err_loop:
 	unwatch_upcalls(v);
 err_networks:
+	free_workers(d); /* some may run; they look at the networks */
 	networks_done(&d->networks);
-err_worker:
-	worker_free(d->worker);
-	d->worker = NULL;
+err_workers:
+	free_workers(d);
 err_sessions:
 	sessions_free(d->sessions, false, 0);
 	d->sessions = NULL;
@@ -317,7 +368,7 @@ void dataplane_stop(struct vand *v)
 	loop_timer_cancel(&v->loop, &d->tick);
 	unwatch_upcalls(v);
 	networks_clear(&d->networks);
-	worker_free(STEAL(d->worker));
+	free_workers(d);
 	networks_done(&d->networks);
 	sessions_free(STEAL(d->sessions), true, clock_boottime_ns());
 	upcall_done(d->upcall);
@@ -346,8 +397,10 @@ uint64_t dataplane_drops(const struct vand *v, enum drop_reason reason)
 {
 	uint64_t n = stats_read(&v->dataplane.control.drops[reason]);
 
-	if (v->dataplane.worker)
-		n += stats_read(&v->dataplane.worker->counters.drops[reason]);
+	for (unsigned int i = 0; i < v->dataplane.worker_count; i++) {
+		if (v->dataplane.workers[i])
+			n += stats_read(&v->dataplane.workers[i]->counters.drops[reason]);
+	}
 	return n;
 }
 
@@ -355,7 +408,9 @@ uint64_t dataplane_events(const struct vand *v, enum stat_event event)
 {
 	uint64_t n = stats_read(&v->dataplane.control.events[event]);
 
-	if (v->dataplane.worker)
-		n += stats_read(&v->dataplane.worker->counters.events[event]);
+	for (unsigned int i = 0; i < v->dataplane.worker_count; i++) {
+		if (v->dataplane.workers[i])
+			n += stats_read(&v->dataplane.workers[i]->counters.events[event]);
+	}
 	return n;
 }

@@ -15,9 +15,9 @@
 #include "vand/network.h"
 #include "vand/session.h"
 #include "vand/stats.h"
+#include "vand/udp.h"
 
 struct vand;
-struct udp;
 struct worker;
 struct upcall;
 
@@ -25,9 +25,10 @@ struct dataplane {
 	bool running;
 	struct udp *udp;
 	bool uso; /* the kernel's TAPs take UDP super-frames */
-	struct worker *worker;
+	unsigned int worker_count;
+	struct worker *workers[UDP_WORKERS_MAX]; /* NULL unless running, like all of these */
 	struct upcall *upcall;
-	struct sessions *sessions; /* NULL unless running, like all of these */
+	struct sessions *sessions;
 	struct networks networks;
 	struct counters control; /* the control thread's counters */
 	struct loop_timer tick;
@@ -39,7 +40,7 @@ struct dataplane {
  * and the port is known). *ret_port is the real one. Errors say what to do.
  */
 int dataplane_open(struct vand *v, uint16_t port, uint16_t *ret_port, struct err *e);
-/* Starts sessions and the worker for a mesh. */
+/* Starts sessions and workers for a mesh. */
 int dataplane_start(struct vand *v, const uint8_t mesh[MESSAGE_MESH_LEN], struct err *e);
 /* GOODBYE to all, then down: networks are removed first. */
 void dataplane_stop(struct vand *v);

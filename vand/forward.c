@@ -15,6 +15,7 @@
  */
 #include "vand/forward.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <urcu-qsbr.h>
@@ -65,6 +66,60 @@ static bool has_session(const struct peer *peer)
 	return rcu_dereference(peer->current) && rcu_dereference(peer->endpoint);
 }
 
+/* Relaxed, and not written where it stands already: other workers have the same cache line. */
+static void stamp(_Atomic uint64_t *at_ns, uint64_t now_ns)
+{
+	if (atomic_load_explicit(at_ns, memory_order_relaxed) != now_ns)
+		atomic_store_explicit(at_ns, now_ns, memory_order_relaxed);
+}
+
+/* Seals len bytes behind an inner header on our lane into datagram, and counts them. */
+static void seal_plain(struct worker *w, struct keypair *keys, enum message_mode mode,
+	const struct message_inner *inner, size_t len, uint8_t *datagram)
+{
+	struct lane_tx *lane = &keys->tx[w->lane];
+	const size_t plain_len = sizeof(*inner) + len;
+
+	seal_frame(w->backend, &keys->send, mode, w->lane, keys->remote_index, lane->counter++,
+		(const uint8_t *)inner, plain_len, datagram);
+	stats_add(&lane->blocks, seal_blocks(plain_len));
+	stats_add(&lane->packets, 1);
+	stats_add(&lane->bytes, len);
+	stamp(&keys->last_sent_ns, w->now_ns);
+	stamp(&keys->last_sent_data_ns, w->now_ns);
+}
+
+/* Sends a probe from the lane's own port. The control thread sees the answer. */
+static __attribute__((noinline)) void probe_own_port(
+	struct worker *w, struct peer *peer, struct keypair *keys, const struct endpoint *to)
+{
+	struct {
+		struct message_inner inner;
+		uint8_t token[MESSAGE_PROBE_LEN];
+	} probe = {.inner.kind = MESSAGE_PROBE};
+	uint8_t *datagram;
+
+	message_set_counter(probe.token, MESSAGE_TOKEN_LANE | w->lane);
+	datagram = udp_tx_reserve(&w->tx, peer, to, true, MESSAGE_OVERHEAD + sizeof(probe.token));
+	if (datagram)
+		seal_plain(w, keys, MESSAGE_MODE_GCM, &probe.inner, sizeof(probe.token), datagram);
+}
+
+/* Whether to send from the lane's own port: where a probe from there has been answered lately. */
+static bool own_port(
+	struct worker *w, struct peer *peer, struct keypair *keys, const struct endpoint *to)
+{
+	struct lane_tx *lane = &keys->tx[w->lane];
+
+	if (w->lane <= MESSAGE_LANE_WORKER)
+		return false;
+	if (w->now_ns >= lane->probe_port_at_ns) {
+		lane->probe_port_at_ns = w->now_ns + SESSION_PORT_PROBE_NS;
+		probe_own_port(w, peer, keys, to);
+	}
+	return w->now_ns < atomic_load_explicit(&lane->own_port_until_ns, memory_order_relaxed);
+}
+
 /* Seals one frame (with room for the inner header in front of it) for one peer. */
 static void seal_for(struct worker *w, struct network *net, struct peer *peer, uint8_t *frame,
 	size_t len, struct partial_checksum csum)
@@ -72,8 +127,7 @@ static void seal_for(struct worker *w, struct network *net, struct peer *peer, u
 	struct keypair *keys = rcu_dereference(peer->current);
 	const struct endpoint *to = rcu_dereference(peer->endpoint);
 	struct message_inner *inner = (struct message_inner *)(frame - sizeof(*inner));
-	size_t plain_len = sizeof(*inner) + len;
-	struct lane_tx *lane;
+	struct network_counters *counters = &net->counters[w->index];
 	uint8_t *datagram;
 
 	if (!keys || !to)
@@ -83,7 +137,7 @@ static void seal_for(struct worker *w, struct network *net, struct peer *peer, u
 		return;
 	}
 	datagram = udp_tx_reserve(
-		&w->tx, peer, to, sizeof(struct message_data) + plain_len + MESSAGE_TAG_LEN);
+		&w->tx, peer, to, own_port(w, peer, keys, to), MESSAGE_OVERHEAD + len);
 	if (!datagram) {
 		stats_drop(&w->counters, DROP_too_big);
 		return;
@@ -92,17 +146,9 @@ static void seal_for(struct worker *w, struct network *net, struct peer *peer, u
 	inner->kind = MESSAGE_FRAME | (csum.start ? MESSAGE_FLAG_NEEDS_CSUM : 0);
 	inner->csum_start = csum.start;
 	inner->csum_offset = csum.offset;
-
-	lane = &keys->tx[w->lane];
-	seal_frame(w->backend, &keys->send, net->mode, w->lane, keys->remote_index, lane->counter++,
-		(const uint8_t *)inner, plain_len, datagram);
-	stats_add(&lane->blocks, seal_blocks(plain_len));
-	stats_add(&lane->packets, 1);
-	stats_add(&lane->bytes, len);
-	atomic_store_explicit(&keys->last_sent_ns, w->now_ns, memory_order_relaxed);
-	atomic_store_explicit(&keys->last_sent_data_ns, w->now_ns, memory_order_relaxed);
-	stats_add(&net->counters.tx_packets, 1);
-	stats_add(&net->counters.tx_bytes, len);
+	seal_plain(w, keys, net->mode, inner, len, datagram);
+	stats_add(&counters->tx_packets, 1);
+	stats_add(&counters->tx_bytes, len);
 }
 
 static void seal_for_all(struct worker *w, struct network *net, struct recipients to,
@@ -261,19 +307,58 @@ static void note_received(struct worker *w, struct keypair *keys, const struct m
 {
 	const struct endpoint *known = rcu_dereference(keys->peer->endpoint);
 
-	atomic_store_explicit(&keys->last_received_ns, w->now_ns, memory_order_relaxed);
+	stamp(&keys->last_received_ns, w->now_ns);
 	if (!keepalive)
-		atomic_store_explicit(
-			&keys->last_received_data_ns, w->now_ns, memory_order_relaxed);
+		stamp(&keys->last_received_data_ns, w->now_ns);
 	if (!atomic_load_explicit(&keys->confirmed, memory_order_relaxed))
 		tell_control(w, UPCALL_CONFIRMED, keys, from);
-	/* Only these two lanes always come from the peer's main port. */
+	/* Only the first two lanes always come from the peer's main port. */
 	if (highest && header->lane <= MESSAGE_LANE_WORKER &&
 		(!known || !endpoint_same_remote(known, from)))
 		tell_control(w, UPCALL_MOVED, keys, from);
 }
 
-/* Index, lane, window, tag, window again (design §4.3). The key pair, or NULL with the reason
+/* Makes sure that the window is ours alone: nothing to do for the only worker, and little where a
+ * lane's datagrams all come to one worker. Until forward_release(), or the next window. */
+static void hold_window(struct worker *w, struct lane_rx *rx)
+{
+	unsigned int tries = 0;
+
+	if (!w->several || w->window == rx)
+		return;
+	forward_release(w);
+	while (atomic_flag_test_and_set_explicit(&rx->lock, memory_order_acquire)) {
+		if (++tries % 64 == 0)
+			sched_yield(); /* its owner may have lost its core */
+	}
+	w->window = rx;
+}
+
+void forward_release(struct worker *w)
+{
+	if (w->window)
+		atomic_flag_clear_explicit(&w->window->lock, memory_order_release);
+	w->window = NULL;
+}
+
+/* The window of a lane that the peer uses for the first time in this session. Another worker may
+ * make it at the same time: one of the two stays. NULL: no memory. */
+static __attribute__((noinline)) struct lane_rx *new_window(struct keypair *keys, uint8_t lane)
+{
+	struct lane_rx *rx = aligned_alloc(_Alignof(struct lane_rx), sizeof(*rx)), *there = NULL;
+
+	if (!rx)
+		return NULL;
+	memset(rx, 0, sizeof(*rx));
+	atomic_flag_clear(&rx->lock);
+	replay_init(&rx->replay);
+	if (atomic_compare_exchange_strong(&keys->rx[lane], &there, rx))
+		return rx;
+	free(rx);
+	return there;
+}
+
+/* Index, lane, window, tag, window again (docs/protocol.md). The key pair, or NULL with the reason
  * counted. */
 static struct keypair *open_datagram(struct worker *w, uint8_t *data, size_t len, bool *ret_highest)
 {
@@ -292,9 +377,12 @@ static struct keypair *open_datagram(struct worker *w, uint8_t *data, size_t len
 		return NULL;
 	}
 	rx = atomic_load_explicit(&keys->rx[lane], memory_order_acquire);
-	if (rx && !replay_check(&rx->replay, counter)) {
-		stats_drop(&w->counters, DROP_replayed);
-		return NULL;
+	if (rx) {
+		hold_window(w, rx);
+		if (!replay_check(&rx->replay, counter)) {
+			stats_drop(&w->counters, DROP_replayed);
+			return NULL;
+		}
 	}
 	if (!open_frame(w->backend, &keys->recv, data, len)) {
 		stats_drop(&w->counters, DROP_bad_tag);
@@ -303,11 +391,10 @@ static struct keypair *open_datagram(struct worker *w, uint8_t *data, size_t len
 	}
 	if (!rx) {
 		/* Once for each lane of a session, and only for an authenticated peer. */
-		rx = calloc(1, sizeof(*rx));
+		rx = new_window(keys, lane);
 		if (!rx)
 			return NULL;
-		replay_init(&rx->replay);
-		atomic_store_explicit(&keys->rx[lane], rx, memory_order_release);
+		hold_window(w, rx);
 	}
 	if (!replay_commit(&rx->replay, counter, ret_highest)) {
 		stats_drop(&w->counters, DROP_replayed);

@@ -28,6 +28,9 @@ void forward_from_tap(
  * stays in place until the batch is flushed. */
 void forward_from_peer(struct worker *w, uint8_t *data, size_t len, const struct endpoint *from);
 
+/* After the last datagram of a batch: lets other workers have the receive window that was in use. */
+void forward_release(struct worker *w);
+
 /* Sessions changed: sends what waited for those that are there now, drops what waited too long. */
 void forward_pending(struct worker *w);
 

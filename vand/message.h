@@ -113,11 +113,16 @@ static_assert(MESSAGE_OVERHEAD == 38, "38 bytes around a frame");
 #define MESSAGE_PROBE_LEN        8
 #define MESSAGE_PROBE_ANSWER_LEN 10
 
-/* Lanes: a transmitting thread each (design §4.3). 0 is the control thread's, 1 the first worker's;
- * these two always send from the main port. */
+/* Lanes: a transmitting thread each (docs/protocol.md). 0 is the control thread's, the others are
+ * the workers'. The first two always leave from the main port. */
 #define MESSAGE_LANES_MAX    64
 #define MESSAGE_LANE_CONTROL 0
-#define MESSAGE_LANE_WORKER  1
+#define MESSAGE_LANE_WORKER  1 /* the first worker's; the next ones have the next ones */
+#define MESSAGE_WORKERS_MAX  (MESSAGE_LANES_MAX - MESSAGE_LANE_WORKER)
+
+/* Tokens of the probes that try a lane's own source port; the lane is in the low byte. */
+#define MESSAGE_TOKEN_LANE      0x56414e6c616e6500ull
+#define MESSAGE_TOKEN_LANE_MASK 0xffull
 
 /* The largest UDP payload over IPv4; one send or receive slot. */
 #define MESSAGE_DATAGRAM_MAX 65507

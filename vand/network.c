@@ -7,10 +7,11 @@
 #include "vand/tap.h"
 #include "vand/worker.h"
 
-int networks_init(struct networks *n, struct worker *worker)
+int networks_init(struct networks *n, struct worker *const *workers, unsigned int count)
 {
 	list_init(&n->all);
-	n->worker = worker;
+	n->workers = workers;
+	n->worker_count = count;
 	return table_init(&n->by_van_id);
 }
 
@@ -28,18 +29,19 @@ void networks_done(struct networks *n)
 static void network_free(struct network *net)
 {
 	fdb_done(&net->fdb);
+	free(net->counters);
 	free(net->members);
 	free(net->tap);
 	free(net);
 }
 
-static struct network *network_alloc(const struct network_config *config)
+static struct network *network_alloc(const struct network_config *config, unsigned int workers)
 {
-	struct network *net = aligned_alloc(64, sizeof(*net));
+	struct network *net = calloc(1, sizeof(*net));
+	const size_t counters_size = workers * sizeof(*net->counters);
 
 	if (!net)
 		return NULL;
-	memset(net, 0, sizeof(*net));
 	strncpy(net->id, config->id, sizeof(net->id) - 1);
 	strncpy(net->name, config->name, sizeof(net->name) - 1);
 	net->van_id = config->van_id;
@@ -47,13 +49,34 @@ static struct network *network_alloc(const struct network_config *config)
 	net->mode = config->mode;
 	net->tap = calloc(1, sizeof(*net->tap));
 	net->members = calloc(1, sizeof(*net->members));
-	if (!net->tap || !net->members || fdb_init(&net->fdb) < 0) {
+	net->workers = workers;
+	net->counters = aligned_alloc(_Alignof(struct network_counters), counters_size);
+	if (net->counters)
+		memset(net->counters, 0, counters_size);
+	if (!net->tap || !net->members || !net->counters || fdb_init(&net->fdb) < 0) {
+		free(net->counters);
 		free(net->members);
 		free(net->tap);
 		free(net);
 		return NULL;
 	}
 	return net;
+}
+
+/* Worker i reads queue i; without a queue of its own it writes to the first. */
+static int watch_queues(struct networks *n, const struct network *net)
+{
+	int rc = 0;
+
+	for (unsigned int i = 0; rc == 0 && i < net->tap->queues; i++)
+		rc = worker_watch(n->workers[i], net);
+	return rc;
+}
+
+static void unwatch_queues(struct networks *n, const struct network *net)
+{
+	for (unsigned int i = 0; i < net->tap->queues; i++)
+		worker_unwatch(n->workers[i], net);
 }
 
 int network_add(struct networks *n, const struct network_config *config,
@@ -65,10 +88,10 @@ int network_add(struct networks *n, const struct network_config *config,
 	if (table_get(&n->by_van_id, config->van_id))
 		return err_set(e, -EEXIST, "network %s: VAN id %u is in use by another network",
 			config->name, config->van_id);
-	net = network_alloc(config);
+	net = network_alloc(config, n->worker_count);
 	if (!net)
 		return err_set(e, -ENOMEM, "out of memory");
-	rc = tap_open(net->tap, config->ifname, config->offload, e);
+	rc = tap_open(net->tap, config->ifname, n->worker_count, config->offload, e);
 	if (rc < 0)
 		goto err_free;
 	rc = table_set(&n->by_van_id, net->van_id, net, NULL);
@@ -76,7 +99,7 @@ int network_add(struct networks *n, const struct network_config *config,
 		err_set(e, rc, "out of memory");
 		goto err_tap;
 	}
-	rc = worker_watch(n->worker, net);
+	rc = watch_queues(n, net);
 	if (rc < 0) {
 		err_set(e, rc, "cannot watch %s: %s", net->tap->ifname, err_name(rc));
 		goto err_table;
@@ -86,6 +109,7 @@ int network_add(struct networks *n, const struct network_config *config,
 	return 0;
 
 err_table:
+	unwatch_queues(n, net);
 	table_remove(&n->by_van_id, net->van_id);
 	synchronize_rcu();
 err_tap:
@@ -98,11 +122,24 @@ err_free:
 void network_remove(struct networks *n, struct network *net)
 {
 	list_del(&net->node);
-	worker_unwatch(n->worker, net);
+	unwatch_queues(n, net);
 	table_remove(&n->by_van_id, net->van_id);
 	synchronize_rcu();
 	tap_close(net->tap);
 	network_free(net);
+}
+
+struct network_totals network_totals(const struct network *net)
+{
+	struct network_totals t = {0};
+
+	for (unsigned int i = 0; i < net->workers; i++) {
+		t.rx_packets += stats_read(&net->counters[i].rx_packets);
+		t.rx_bytes += stats_read(&net->counters[i].rx_bytes);
+		t.tx_packets += stats_read(&net->counters[i].tx_packets);
+		t.tx_bytes += stats_read(&net->counters[i].tx_bytes);
+	}
+	return t;
 }
 
 struct network *network_find(struct networks *n, const char *id_or_name)

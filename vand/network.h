@@ -20,7 +20,7 @@
 struct tap;
 struct worker;
 
-/* Traffic of a network, by one worker. Frames as on the TAP, a super-frame counted by its segments.
+/* Traffic of a network through one worker. Frames as on the TAP, a super-frame counted by its segments.
  */
 struct network_counters {
 	_Alignas(64) _Atomic uint64_t rx_packets; /* out of the tunnel, into the TAP */
@@ -44,20 +44,22 @@ struct network {
 	enum message_mode mode;
 	struct tap *tap;
 	struct fdb fdb;
-	struct network_members *members;  /* RCU */
-	struct network_counters counters; /* the worker's */
+	struct network_members *members; /* RCU */
+	unsigned int workers;
+	struct network_counters *counters; /* one for each worker */
 };
 
 struct networks {
-	struct table by_van_id; /* of struct network, for workers */
-	struct list all;        /* control thread */
-	struct worker *worker;  /* reads their TAPs; borrowed */
+	struct table by_van_id;        /* of struct network, for workers */
+	struct list all;               /* control thread */
+	struct worker *const *workers; /* read their TAPs; borrowed */
+	unsigned int worker_count;
 };
 
-int networks_init(struct networks *n, struct worker *worker);
-/* Removes what is left; the worker may still run. */
+int networks_init(struct networks *n, struct worker *const *workers, unsigned int count);
+/* Removes what is left; workers may still run. */
 void networks_clear(struct networks *n);
-/* After networks_clear(), and after the worker has ended. */
+/* After networks_clear(), and after the workers have ended. */
 void networks_done(struct networks *n);
 
 struct network_config {
@@ -90,6 +92,12 @@ struct network_member {
 };
 int network_set_members(struct network *network, const struct network_member *members, size_t count,
 	const struct mac *own, size_t own_count);
+
+struct network_totals {
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+};
+/* Sum over workers. */
+struct network_totals network_totals(const struct network *network);
 
 /* The interface that the TAP got, as the kernel named it. */
 const char *network_ifname(const struct network *network);

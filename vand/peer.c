@@ -11,7 +11,7 @@ static uint64_t read_relaxed(const _Atomic uint64_t *counter)
 
 void peer_totals_add(struct peer_totals *t, const struct keypair *keys)
 {
-	for (size_t i = 0; i < sizeof(keys->tx) / sizeof(keys->tx[0]); i++) {
+	for (size_t i = 0; i < keys->local_lanes; i++) {
 		t->tx_packets += read_relaxed(&keys->tx[i].packets);
 		t->tx_bytes += read_relaxed(&keys->tx[i].bytes);
 	}

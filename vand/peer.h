@@ -28,10 +28,19 @@ struct lane_tx {
 	_Atomic uint64_t blocks;       /* sealed so far, seal_blocks() each */
 	_Atomic uint64_t packets;
 	_Atomic uint64_t bytes; /* of frames, before sealing */
+	/* The lane's own source port: until when it is known to get through (written by control,
+	 * which sees the answers), and when to try it again (the lane's thread). */
+	_Atomic uint64_t own_port_until_ns;
+	uint64_t probe_port_at_ns;
 };
 
-/* A lane that the peer sends on. Allocated by the worker that opens its first packet. */
+/*
+ * A lane that the peer sends on. Allocated by the worker that opens its first packet. A lane's
+ * datagrams all come to one worker, as long as the kernel keeps its promises (a receive slot of
+ * joined datagrams may mix lanes); so the lock is there, and hardly ever waited for.
+ */
 struct lane_rx {
+	_Alignas(64) atomic_flag lock;
 	struct replay replay;
 	_Atomic uint64_t packets;
 	_Atomic uint64_t bytes;
@@ -59,7 +68,7 @@ struct keypair {
 	_Atomic uint64_t last_received_data_ns; /* anything authentic but keepalives */
 	_Atomic uint64_t open_failures;
 	struct lane_rx *_Atomic rx[MESSAGE_LANES_MAX]; /* heap, NULL until used */
-	struct lane_tx tx[MESSAGE_LANE_WORKER + 1];    /* control's lane, and one worker's */
+	struct lane_tx *tx;                            /* heap, local_lanes of them */
 };
 
 /* Room left below the hard limit for what one turn of a sender may seal between two checks. */

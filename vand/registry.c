@@ -356,14 +356,15 @@ static void add_networks(struct registry *r, struct json_object *list)
 {
 	list_for_each (it, &r->v->dataplane.networks.all) {
 		const struct network *n = container_of(it, struct network, node);
+		const struct network_totals totals = network_totals(n);
 		struct json_object *o = json_object_new_object();
 
 		json_set_string(o, "id", n->id);
 		json_set_string(o, "ifname", network_ifname(n));
-		json_set_int(o, "rx_bytes", (int64_t)stats_read(&n->counters.rx_bytes));
-		json_set_int(o, "tx_bytes", (int64_t)stats_read(&n->counters.tx_bytes));
-		json_set_int(o, "rx_packets", (int64_t)stats_read(&n->counters.rx_packets));
-		json_set_int(o, "tx_packets", (int64_t)stats_read(&n->counters.tx_packets));
+		json_set_int(o, "rx_bytes", (int64_t)totals.rx_bytes);
+		json_set_int(o, "tx_bytes", (int64_t)totals.tx_bytes);
+		json_set_int(o, "rx_packets", (int64_t)totals.rx_packets);
+		json_set_int(o, "tx_packets", (int64_t)totals.tx_packets);
 		json_object_array_add(list, o);
 	}
 }

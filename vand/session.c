@@ -158,7 +158,7 @@ int sessions_new(const struct session_config *config, const struct session_io *i
 	struct sessions *s;
 	int r;
 
-	if (config->lanes < 1 || config->lanes > MESSAGE_LANE_WORKER + 1)
+	if (config->lanes < 1 || config->lanes > MESSAGE_LANES_MAX)
 		return -EINVAL;
 	s = calloc(1, sizeof(*s));
 	if (!s)

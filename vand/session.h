@@ -36,7 +36,7 @@ struct session_config {
 	const struct identity *identity; /* borrowed, outlives the engine */
 	uint8_t mesh[MESSAGE_MESH_LEN];
 	uint8_t psk[32]; /* zeroes: none */
-	uint8_t lanes;   /* that we send on */
+	uint8_t lanes;   /* that we send on: control's, and one for each worker */
 	const struct seal_backend *backend;
 	struct session_timers timers;
 };
@@ -65,6 +65,11 @@ struct session_io {
 	 * another call has set an earlier deadline (absolute). */
 	void (*rearm)(void *ctx, uint64_t deadline_ns);
 };
+
+/* A lane's own source port: how long an answered probe vouches for it, and how often a worker that
+ * uses the lane asks. Below the 30 s after which firewalls forget UDP. */
+#define SESSION_OWN_PORT_NS   (25ull * 1000 * 1000 * 1000)
+#define SESSION_PORT_PROBE_NS (10ull * 1000 * 1000 * 1000)
 
 struct sessions;
 

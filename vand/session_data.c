@@ -115,6 +115,16 @@ static void answer_probe(struct session *p, const uint8_t *payload, size_t len, 
 	(void)session_send_message(p, 0, MESSAGE_PROBE_ANSWER, answer, sizeof(answer), now_ns);
 }
 
+/* What a lane sent from its own port got through. Not for long: a NAT or a firewall forgets. */
+static void own_port_answered(struct session *p, uint64_t lane, uint64_t now_ns)
+{
+	struct keypair *k = p->peer.current;
+
+	if (k && lane < k->local_lanes)
+		atomic_store_explicit(&k->tx[lane].own_port_until_ns, now_ns + SESSION_OWN_PORT_NS,
+			memory_order_relaxed);
+}
+
 static void take_probe_answer(
 	struct session *p, const uint8_t *payload, size_t len, uint64_t now_ns)
 {
@@ -125,6 +135,10 @@ static void take_probe_answer(
 	(void)wire_get_be16(&r);
 	if (!wire_done(&r)) {
 		stats_drop(s->counters, DROP_bad_inner);
+		return;
+	}
+	if ((token & ~MESSAGE_TOKEN_LANE_MASK) == MESSAGE_TOKEN_LANE) {
+		own_port_answered(p, token & MESSAGE_TOKEN_LANE_MASK, now_ns);
 		return;
 	}
 	for (size_t i = 0; i < SESSION_PROBES; i++) {

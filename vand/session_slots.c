@@ -42,11 +42,16 @@ struct keypair *session_keypair_new(struct session *p, const struct handshake_ke
 {
 	struct sessions *s = p->engine;
 	struct keypair *k = keyarena_take(s->keypairs);
+	const size_t tx_size = s->lanes * sizeof(*k->tx);
 
 	if (!k)
 		return NULL;
-	if (seal_key_init(s->backend, &k->send, keys->send.key, keys->send.salt) < 0)
+	k->tx = aligned_alloc(_Alignof(struct lane_tx), tx_size);
+	if (!k->tx)
 		goto err_arena;
+	memset(k->tx, 0, tx_size);
+	if (seal_key_init(s->backend, &k->send, keys->send.key, keys->send.salt) < 0)
+		goto err_tx;
 	if (seal_key_init(s->backend, &k->recv, keys->recv.key, keys->recv.salt) < 0)
 		goto err_send;
 	k->peer = &p->peer;
@@ -68,6 +73,8 @@ err_recv:
 	seal_key_done(s->backend, &k->recv);
 err_send:
 	seal_key_done(s->backend, &k->send);
+err_tx:
+	free(k->tx);
 err_arena:
 	keyarena_give(s->keypairs, k);
 	return NULL;
@@ -92,6 +99,7 @@ void session_keypair_free(struct sessions *s, struct keypair *k)
 	peer_totals_add(&p->peer.retired, k);
 	for (size_t i = 0; i < MESSAGE_LANES_MAX; i++)
 		free(atomic_load(&k->rx[i]));
+	free(k->tx);
 	seal_key_done(s->backend, &k->send);
 	seal_key_done(s->backend, &k->recv);
 	keyarena_give(s->keypairs, k);
@@ -113,10 +121,26 @@ static void note_slots(struct session *p, uint64_t now_ns)
 	}
 }
 
+/* What gets through does so with any key. */
+static void keep_own_ports(struct keypair *to, const struct keypair *from)
+{
+	for (size_t i = 0; from && i < to->local_lanes; i++)
+		atomic_store_explicit(&to->tx[i].own_port_until_ns,
+			atomic_load_explicit(&from->tx[i].own_port_until_ns, memory_order_relaxed),
+			memory_order_relaxed);
+}
+
+static void forget_own_ports(struct keypair *k)
+{
+	for (size_t i = 0; k && i < k->local_lanes; i++)
+		atomic_store_explicit(&k->tx[i].own_port_until_ns, 0, memory_order_relaxed);
+}
+
 static void make_current(struct session *p, struct keypair *k, uint64_t now_ns)
 {
 	struct sessions *s = p->engine;
 
+	keep_own_ports(k, p->peer.current);
 	retire(p, p->older);
 	p->older = p->previous;
 	p->previous = p->peer.current;
@@ -199,8 +223,10 @@ void session_set_endpoint(struct session *p, const struct endpoint *to)
 	if (!new)
 		return; /* the old one may do, and the next packet asks again */
 	*new = *to;
-	if (old && !endpoint_same_remote(old, new))
+	if (old && !endpoint_same_remote(old, new)) {
 		stats_count(s->counters, STAT_endpoint_moves, 1);
+		forget_own_ports(p->peer.current);
+	}
 	rcu_assign_pointer(p->peer.endpoint, new);
 	if (old)
 		session_discard(s, DISCARDED_ENDPOINT, old);
@@ -250,7 +276,7 @@ void session_facts(const struct session *p, struct timers_facts *ret_facts)
 		/* Lanes stop at their share, without knowing of each other; so it is the share that
 		 * has to be watched. If the sum reaches the limit, some lane has reached its share
 		 * of it. */
-		for (size_t i = 0; i < sizeof(k->tx) / sizeof(k->tx[0]); i++)
+		for (size_t i = 0; i < k->local_lanes; i++)
 			f.key_is_full |=
 				atomic_load_explicit(&k->tx[i].blocks, memory_order_relaxed) >=
 				MESSAGE_BLOCKS_REKEY / k->local_lanes;

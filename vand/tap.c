@@ -39,32 +39,54 @@ static void ask_for_offload(struct tap *tap)
 {
 	const unsigned int tcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 
-	if (ioctl(tap->fd, TUNSETOFFLOAD, (unsigned long)(tcp | TUN_F_USO4 | TUN_F_USO6)) == 0) {
+	if (ioctl(tap->fd[0], TUNSETOFFLOAD, (unsigned long)(tcp | TUN_F_USO4 | TUN_F_USO6)) == 0) {
 		tap->offload = true;
 		tap->uso = true;
-	} else if (ioctl(tap->fd, TUNSETOFFLOAD, (unsigned long)tcp) == 0) {
+	} else if (ioctl(tap->fd[0], TUNSETOFFLOAD, (unsigned long)tcp) == 0) {
 		tap->offload = true;
 	}
 }
 
-int tap_open(struct tap *ret_tap, const char *ifname, bool offload, struct err *e)
+/* Attaches one more descriptor to the device, or makes it. *ifr's name is as the kernel has it
+ * afterwards. The descriptor or -errno. */
+static int open_queue(struct ifreq *ifr)
 {
-	struct tap tap = {.fd = -1};
-	/* EXCL: never take over a device that somebody else made and configured. */
-	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL};
-	int error;
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC), error;
 
-	tap.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (tap.fd < 0)
-		return open_error(ifname, errno, e);
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, TUNSETIFF, ifr) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	return -error;
+}
+
+int tap_open(
+	struct tap *ret_tap, const char *ifname, unsigned int queues, bool offload, struct err *e)
+{
+	struct tap tap = {.queues = 0};
+	/* One queue is asked for as a plain device: several cost a look-up for each packet. EXCL:
+	 * never take over a device that somebody else made and configured. */
+	const short flags =
+		(short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (queues > 1 ? IFF_MULTI_QUEUE : 0));
+	struct ifreq ifr = {.ifr_flags = (short)(flags | IFF_TUN_EXCL)};
+	int fd;
+
 	strncpy(ifr.ifr_name, ifname, IFNAMSIZ - 1);
-	if (ioctl(tap.fd, TUNSETIFF, &ifr) < 0) {
-		error = errno;
-		close(tap.fd);
-		return open_error(ifname, error, e);
-	}
+	fd = open_queue(&ifr);
+	if (fd < 0)
+		return open_error(ifname, -fd, e);
+	tap.fd[tap.queues++] = fd;
 	memcpy(tap.ifname, ifr.ifr_name, IFNAMSIZ);
 	tap.ifindex = (int)if_nametoindex(tap.ifname);
+	while (tap.queues < queues) {
+		ifr.ifr_flags = flags;
+		fd = open_queue(&ifr);
+		if (fd < 0)
+			break;
+		tap.fd[tap.queues++] = fd;
+	}
 	if (offload)
 		ask_for_offload(&tap);
 	*ret_tap = tap;
@@ -73,15 +95,14 @@ int tap_open(struct tap *ret_tap, const char *ifname, bool offload, struct err *
 
 void tap_close(struct tap *tap)
 {
-	if (tap->fd >= 0)
-		close(tap->fd);
-	tap->fd = -1;
+	while (tap->queues > 0)
+		close(tap->fd[--tap->queues]);
 }
 
 int tap_probe(bool *ret_uso, struct err *e)
 {
 	struct tap tap;
-	int rc = tap_open(&tap, "vanprobe%d", true, e); /* the kernel fills in a free number */
+	int rc = tap_open(&tap, "vanprobe%d", 1, true, e); /* the kernel fills in a free number */
 
 	if (rc < 0)
 		return rc;
@@ -90,13 +111,14 @@ int tap_probe(bool *ret_uso, struct err *e)
 	return 0;
 }
 
-ssize_t tap_read(const struct tap *tap, struct virtio_net_hdr *ret_vnet, void *frame, size_t size)
+ssize_t tap_read(const struct tap *tap, unsigned int queue, struct virtio_net_hdr *ret_vnet,
+	void *frame, size_t size)
 {
 	struct iovec iov[2] = {
 		{.iov_base = ret_vnet, .iov_len = sizeof(*ret_vnet)},
 		{.iov_base = frame, .iov_len = size},
 	};
-	ssize_t n = readv(tap->fd, iov, 2);
+	ssize_t n = readv(tap->fd[queue], iov, 2);
 
 	if (n < 0)
 		return -errno;
@@ -105,9 +127,10 @@ ssize_t tap_read(const struct tap *tap, struct virtio_net_hdr *ret_vnet, void *f
 	return n - (ssize_t)sizeof(*ret_vnet);
 }
 
-int tap_write(const struct tap *tap, const struct iovec *iov, unsigned int count)
+int tap_write(
+	const struct tap *tap, unsigned int queue, const struct iovec *iov, unsigned int count)
 {
-	if (writev(tap->fd, iov, (int)count) < 0)
+	if (writev(tap->fd[queue], iov, (int)count) < 0)
 		return -errno;
 	return 0;
 }

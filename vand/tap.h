@@ -10,9 +10,14 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include "lib/err.h"
+#include "vand/message.h"
+
+#define TAP_QUEUES_MAX MESSAGE_WORKERS_MAX
 
 struct tap {
-	int fd;
+	unsigned int queues;
+	int fd[TAP_QUEUES_MAX]; /* one for each worker; a flow comes out of the queue that it was
+				 * last written to */
 	int ifindex;
 	char ifname[IFNAMSIZ];
 	bool offload; /* TCP super-frames and partial checksums, both ways */
@@ -20,11 +25,13 @@ struct tap {
 };
 
 /*
- * Makes the device (down, not persistent: it goes with the descriptor). With `offload`, asks for
+ * Makes the device (down, not persistent: it goes with the descriptors) with so many queues, 1 to
+ * TAP_QUEUES_MAX; where the kernel gives fewer, ret_tap->queues says so. With `offload`, asks for
  * TCP and, where the kernel has it, UDP super-frames; a kernel that refuses gets less asked.
  * Errors name the remedy: no /dev/net/tun, no CAP_NET_ADMIN, name taken.
  */
-int tap_open(struct tap *ret_tap, const char *ifname, bool offload, struct err *e);
+int tap_open(
+	struct tap *ret_tap, const char *ifname, unsigned int queues, bool offload, struct err *e);
 void tap_close(struct tap *tap);
 
 /*
@@ -35,12 +42,14 @@ void tap_close(struct tap *tap);
 int tap_probe(bool *ret_uso, struct err *e);
 
 /*
- * Reads one frame of at most size bytes. Returns its length without the vnet header, -EAGAIN when
+ * Reads one frame of at most size bytes from a queue. Returns its length without the vnet header, -EAGAIN when
  * there is none, or -errno (-EBADFD when the device is gone or down: treat as none).
  */
-ssize_t tap_read(const struct tap *tap, struct virtio_net_hdr *ret_vnet, void *frame, size_t size);
+ssize_t tap_read(const struct tap *tap, unsigned int queue, struct virtio_net_hdr *ret_vnet,
+	void *frame, size_t size);
 
-/* Writes one frame; iov[0] begins with the vnet header. 0 or -errno. */
-int tap_write(const struct tap *tap, const struct iovec *iov, unsigned int count);
+/* Writes one frame to a queue; iov[0] begins with the vnet header. 0 or -errno. */
+int tap_write(
+	const struct tap *tap, unsigned int queue, const struct iovec *iov, unsigned int count);
 
 #endif

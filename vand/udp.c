@@ -2,15 +2,6 @@
 /*
  * Theory of operation
  *
- * One port, two sockets a family. The first receives everything and sends with DF set and the
- * kernel's own path MTU cache ignored (PMTUDISC_PROBE: ICMP from the underlay is not authentic).
- * The second is bound to the same port with SO_REUSEPORT, sends what must be allowed to fragment,
- * and never receives: a one-instruction BPF program hands every datagram to the first socket of the
- * group.
- *
- * SO_REUSEPORT also lets a second daemon of the same user in, in silence, and takes half of the
- * datagrams away from each. So the port is first bound without it, which fails if anybody has it.
- *
  * A batch of sends is a list of slots, each one future sendmsg with UDP_SEGMENT. What the kernel
  * refuses is repeated datagram by datagram, in whichever way the error asks for: without GSO (EIO:
  * the device has no checksum offload), without DF (EMSGSIZE, EINVAL: a segment is larger than the
@@ -19,7 +10,6 @@
 #include "vand/udp.h"
 
 #include <errno.h>
-#include <linux/filter.h>
 #include <netinet/udp.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -34,187 +24,8 @@
 #define UDP_GRO 104
 #endif
 
-#define SOCKET_BUFFER    (8 << 20)
-#define GSO_SEGMENTS     64 /* UDP_MAX_SEGMENTS of every kernel that has UDP_SEGMENT */
 #define SEND_WAIT_MS     2  /* for room in the socket's buffer … */
 #define SEND_WAIT_ROUNDS 10 /* … so many times before the datagrams are dropped */
-
-static const int families[UDP_FAMILIES] = {[UDP_IPV4] = AF_INET, [UDP_IPV6] = AF_INET6};
-
-static int set_option(int fd, int level, int option, int value)
-{
-	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
-}
-
-static void set_buffer(int fd, int force_option, int option)
-{
-	if (set_option(fd, SOL_SOCKET, force_option, SOCKET_BUFFER) < 0)
-		set_option(fd, SOL_SOCKET, option, SOCKET_BUFFER);
-}
-
-static int bind_port(int fd, enum udp_family family, uint16_t port)
-{
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
-	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	int rc;
-
-	if (family == UDP_IPV4)
-		rc = bind(fd, (struct sockaddr *)&in, sizeof(in));
-	else
-		rc = bind(fd, (struct sockaddr *)&in6, sizeof(in6));
-	return rc < 0 ? -errno : 0;
-}
-
-static uint16_t bound_port(int fd)
-{
-	union {
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} addr;
-	socklen_t len = sizeof(addr);
-
-	if (getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
-		return 0;
-	return ntohs(addr.in.sin_port); /* the port stands at the same place in both */
-}
-
-/* A socket of the family, or -errno; -EAFNOSUPPORT where the host does not have it. */
-static int make_socket(enum udp_family family)
-{
-	int fd = socket(families[family], SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	if (family == UDP_IPV6)
-		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-	return fd;
-}
-
-/* Is the port free for all of us? *port 0 is replaced by a free one. */
-static int claim_port(uint16_t *port)
-{
-	for (int family = 0; family < UDP_FAMILIES; family++) {
-		int fd = make_socket(family), rc;
-
-		if (fd == -EAFNOSUPPORT)
-			continue;
-		if (fd < 0)
-			return fd;
-		rc = bind_port(fd, family, *port);
-		if (rc == 0 && *port == 0)
-			*port = bound_port(fd);
-		close(fd);
-		if (rc < 0 && rc != -EADDRNOTAVAIL)
-			return rc;
-	}
-	return 0;
-}
-
-static int attach_first_receives(int fd)
-{
-	struct sock_filter code[] = {{.code = BPF_RET | BPF_K, .k = 0}};
-	struct sock_fprog program = {.len = 1, .filter = code};
-
-	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)) < 0)
-		return -errno;
-	return 0;
-}
-
-static int open_main(struct udp *udp, enum udp_family family, const struct udp_options *options)
-{
-	int fd = make_socket(family), rc;
-
-	if (fd < 0)
-		return fd;
-	set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
-	set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
-	if (family == UDP_IPV4) {
-		set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
-		set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
-	} else {
-		set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
-		set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
-	}
-	if (options->gso && set_option(fd, SOL_UDP, UDP_SEGMENT, 0) < 0)
-		udp->gso_segments = 1;
-	if (udp->gro && set_option(fd, SOL_UDP, UDP_GRO, 1) < 0)
-		udp->gro = false;
-	rc = bind_port(fd, family, udp->port);
-	if (rc < 0) {
-		close(fd);
-		return rc;
-	}
-	udp->fd[family] = fd;
-	return 0;
-}
-
-/* Without it, what is too large for a path is dropped instead of fragmented: not fatal. */
-static void open_nodf(struct udp *udp, enum udp_family family)
-{
-	int fd;
-
-	if (attach_first_receives(udp->fd[family]) < 0)
-		return;
-	fd = make_socket(family);
-	if (fd < 0)
-		return;
-	set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
-	if (family == UDP_IPV4)
-		set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
-	else
-		set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
-	if (bind_port(fd, family, udp->port) < 0) {
-		close(fd);
-		return;
-	}
-	udp->fd_nodf[family] = fd;
-}
-
-int udp_open(struct udp *ret_udp, uint16_t port, const struct udp_options *options, struct err *e)
-{
-	struct udp udp = {.port = port,
-		.fd = {-1, -1},
-		.fd_nodf = {-1, -1},
-		.gso_segments = options->gso ? GSO_SEGMENTS : 1,
-		.gro = options->gro};
-	int rc = claim_port(&udp.port);
-
-	for (int family = 0; rc == 0 && family < UDP_FAMILIES; family++) {
-		rc = open_main(&udp, family, options);
-		if (rc == -EAFNOSUPPORT || (rc == -EADDRNOTAVAIL && family == UDP_IPV6))
-			rc = 0; /* a host without IPv6 */
-		else if (rc == 0)
-			open_nodf(&udp, family);
-	}
-	if (rc == 0 && udp.fd[UDP_IPV4] < 0 && udp.fd[UDP_IPV6] < 0)
-		rc = -EAFNOSUPPORT;
-	if (rc == 0) {
-		*ret_udp = udp;
-		return 0;
-	}
-	udp_close(&udp);
-	if (rc == -EADDRINUSE)
-		return err_set(e, rc,
-			"UDP port %u is in use: another vand may be running; set another `port`, or 0 for a free one",
-			port);
-	if (rc == -EACCES)
-		return err_set(e, rc, "not allowed to bind UDP port %u: use one above 1023", port);
-	return err_set(e, rc, "cannot open UDP port %u: %s", port, strerror(-rc));
-}
-
-void udp_close(struct udp *udp)
-{
-	for (int family = 0; family < UDP_FAMILIES; family++) {
-		if (udp->fd[family] >= 0)
-			close(udp->fd[family]);
-		if (udp->fd_nodf[family] >= 0)
-			close(udp->fd_nodf[family]);
-		udp->fd[family] = -1;
-		udp->fd_nodf[family] = -1;
-	}
-}
 
 /* -- one message -- */
 
@@ -308,46 +119,50 @@ static int send_datagram(
 	return send_message(fd, &msg);
 }
 
-/* One datagram by whatever means it takes. *ret_fragmentable: it went without DF. */
-static int send_somehow(const struct udp *udp, const struct endpoint *to, const void *data,
+/* One datagram by whatever means it takes: with DF on fd, else without on fd_nodf.
+ * *ret_fragmentable: it went without. */
+static int send_somehow(int fd, int fd_nodf, const struct endpoint *to, const void *data,
 	size_t len, bool known_too_big, bool *ret_fragmentable)
 {
-	enum udp_family family = family_of(to);
 	int rc = -EMSGSIZE;
 
 	*ret_fragmentable = false;
-	if (udp->fd[family] < 0)
+	if (fd < 0)
 		return -EAFNOSUPPORT;
 	if (!known_too_big) {
-		rc = send_datagram(udp->fd[family], to, true, data, len);
+		rc = send_datagram(fd, to, true, data, len);
 		if (rc == -EINVAL || rc == -EADDRNOTAVAIL)
-			rc = send_datagram(udp->fd[family], to, false, data, len);
+			rc = send_datagram(fd, to, false, data, len);
 	}
-	if (rc == -EMSGSIZE && udp->fd_nodf[family] >= 0) {
+	if (rc == -EMSGSIZE && fd_nodf >= 0) {
 		*ret_fragmentable = true;
-		rc = send_datagram(udp->fd_nodf[family], to, true, data, len);
+		rc = send_datagram(fd_nodf, to, true, data, len);
 		if (rc == -EINVAL || rc == -EADDRNOTAVAIL)
-			rc = send_datagram(udp->fd_nodf[family], to, false, data, len);
+			rc = send_datagram(fd_nodf, to, false, data, len);
 	}
 	return rc;
 }
 
 int udp_send(const struct udp *udp, const struct endpoint *to, const void *data, size_t len)
 {
+	enum udp_family family = family_of(to);
 	bool fragmentable;
 
-	return send_somehow(udp, to, data, len, false, &fragmentable);
+	return send_somehow(
+		udp->of[0].main[family], udp->fd_nodf[family], to, data, len, false, &fragmentable);
 }
 
 /* -- batches -- */
 
-int udp_tx_init(struct udp_tx *tx, const struct udp *udp, struct counters *counters)
+int udp_tx_init(
+	struct udp_tx *tx, const struct udp *udp, unsigned int worker, struct counters *counters)
 {
 	uint8_t *memory = aligned_alloc(4096, (size_t)UDP_TX_SLOTS * UDP_TX_SLOT_SIZE);
 
 	if (!memory)
 		return -ENOMEM;
 	tx->udp = udp;
+	tx->sockets = &udp->of[worker];
 	tx->counters = counters;
 	tx->count = 0;
 	for (unsigned int i = 0; i < UDP_TX_SLOTS; i++)
@@ -361,13 +176,15 @@ void udp_tx_done(struct udp_tx *tx)
 }
 
 /* May one more datagram of len bytes go behind those in the slot? */
-static bool slot_takes(const struct udp_tx *tx, const struct udp_tx_slot *slot, size_t len)
+static bool slot_takes(
+	const struct udp_tx *tx, const struct udp_tx_slot *slot, bool own_port, size_t len)
 {
-	return !slot->closed && len <= slot->segment_len &&
+	return !slot->closed && slot->own_port == own_port && len <= slot->segment_len &&
 	       slot->segments < tx->udp->gso_segments && slot->len + len <= MESSAGE_DATAGRAM_MAX;
 }
 
-uint8_t *udp_tx_reserve(struct udp_tx *tx, struct peer *peer, const struct endpoint *to, size_t len)
+uint8_t *udp_tx_reserve(
+	struct udp_tx *tx, struct peer *peer, const struct endpoint *to, bool own_port, size_t len)
 {
 	struct udp_tx_slot *slot = NULL;
 	uint8_t *room;
@@ -381,7 +198,7 @@ uint8_t *udp_tx_reserve(struct udp_tx *tx, struct peer *peer, const struct endpo
 			break;
 		}
 	}
-	if (!slot || !slot_takes(tx, slot, len)) {
+	if (!slot || !slot_takes(tx, slot, own_port, len)) {
 		if (tx->count == UDP_TX_SLOTS)
 			udp_tx_flush(tx);
 		slot = &tx->slots[tx->count++];
@@ -390,6 +207,7 @@ uint8_t *udp_tx_reserve(struct udp_tx *tx, struct peer *peer, const struct endpo
 		slot->len = 0;
 		slot->segments = 0;
 		slot->segment_len = (uint16_t)len;
+		slot->own_port = own_port;
 		slot->closed = false;
 	}
 	room = slot->data + slot->len;
@@ -399,15 +217,27 @@ uint8_t *udp_tx_reserve(struct udp_tx *tx, struct peer *peer, const struct endpo
 	return room;
 }
 
+/* The socket that a slot leaves by. */
+static int socket_of(const struct udp_tx *tx, const struct udp_tx_slot *slot)
+{
+	enum udp_family family = family_of(&slot->to);
+
+	if (slot->own_port && tx->sockets->lane[family] >= 0)
+		return tx->sockets->lane[family];
+	return tx->sockets->main[family];
+}
+
 /* The slow way: datagram by datagram. */
 static void send_singly(struct udp_tx *tx, const struct udp_tx_slot *slot, bool known_too_big)
 {
+	int fd = socket_of(tx, slot), fd_nodf = tx->udp->fd_nodf[family_of(&slot->to)];
+
 	for (uint32_t at = 0; at < slot->len; at += slot->segment_len) {
 		uint32_t left = slot->len - at;
 		uint32_t len = left < slot->segment_len ? left : slot->segment_len;
 		bool fragmentable;
 		int rc = send_somehow(
-			tx->udp, &slot->to, slot->data + at, len, known_too_big, &fragmentable);
+			fd, fd_nodf, &slot->to, slot->data + at, len, known_too_big, &fragmentable);
 
 		if (rc == -EMSGSIZE) {
 			stats_drop(tx->counters, DROP_too_big);
@@ -466,13 +296,12 @@ static void send_with_care(struct udp_tx *tx, const struct udp_tx_slot *slot)
 	send_singly(tx, slot, max && slot->segment_len > max);
 }
 
-/* Sends a run of slots of one family with as few system calls as it takes. */
-static void send_run(struct udp_tx *tx, const struct udp_tx_slot *slots, unsigned int count)
+/* Sends a run of slots that leave by one socket with as few system calls as it takes. */
+static void send_run(struct udp_tx *tx, int fd, const struct udp_tx_slot *slots, unsigned int count)
 {
 	struct mmsghdr messages[UDP_TX_SLOTS];
 	struct iovec iov[UDP_TX_SLOTS];
 	union control control[UDP_TX_SLOTS];
-	int fd = tx->udp->fd[family_of(&slots[0].to)];
 	unsigned int done = 0;
 
 	for (unsigned int i = 0; i < count; i++) {
@@ -502,17 +331,17 @@ void udp_tx_flush(struct udp_tx *tx)
 	uint64_t datagrams = 0;
 
 	while (from < tx->count) {
-		enum udp_family family = family_of(&tx->slots[from].to);
+		int fd = socket_of(tx, &tx->slots[from]);
 		unsigned int to = from;
 
-		while (to < tx->count && family_of(&tx->slots[to].to) == family &&
+		while (to < tx->count && socket_of(tx, &tx->slots[to]) == fd &&
 			!needs_care(&tx->slots[to])) {
 			datagrams += tx->slots[to].segments;
 			to++;
 		}
 		if (to > from) {
-			if (tx->udp->fd[family] >= 0)
-				send_run(tx, &tx->slots[from], to - from);
+			if (fd >= 0)
+				send_run(tx, fd, &tx->slots[from], to - from);
 			else
 				stats_add(&tx->counters->drops[DROP_send_failed], to - from);
 		} else {

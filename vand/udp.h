@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The underlay: UDP sockets for IPv4 and IPv6 on one port, batches of GSO sends, GRO receives, and
- * what to do when the kernel or a path takes less than that.
+ * The underlay: UDP sockets for IPv4 and IPv6 on one port, a pair for each worker, batches of GSO
+ * sends, GRO receives, and what to do when the kernel or a path takes less than that.
  */
 #ifndef VAND_UDP_H
 #define VAND_UDP_H
@@ -19,16 +19,27 @@ struct peer;
 
 enum udp_family { UDP_IPV4, UDP_IPV6, UDP_FAMILIES };
 
+#define UDP_WORKERS_MAX MESSAGE_WORKERS_MAX
+
+/* A worker's sockets; -1: not available. */
+struct udp_sockets {
+	int main[UDP_FAMILIES]; /* the main port: sends with DF, receives the worker's lanes */
+	int lane[UDP_FAMILIES]; /* a port of its own, with DF; never receives. Not the first
+				 * worker's */
+};
+
 struct udp {
-	uint16_t port;
-	int fd[UDP_FAMILIES]; /* sends with DF, receives everything; -1: family not available */
-	int fd_nodf[UDP_FAMILIES]; /* same port, sends what the kernel may fragment; never receives
-				    */
+	uint16_t port; /* the main one */
+	unsigned int workers;
+	struct udp_sockets of[UDP_WORKERS_MAX];
+	int fd_nodf[UDP_FAMILIES]; /* the main port, sends what the kernel may fragment; never
+				    * receives */
 	uint16_t gso_segments;     /* most segments that one send takes; 1: no GSO */
 	bool gro;
 };
 
 struct udp_options {
+	unsigned int workers; /* 1…UDP_WORKERS_MAX */
 	bool gso;
 	bool gro;
 };
@@ -37,7 +48,7 @@ struct udp_options {
 int udp_open(struct udp *ret_udp, uint16_t port, const struct udp_options *options, struct err *e);
 void udp_close(struct udp *udp);
 
-/* One datagram at once, from any thread. 0 or -errno. */
+/* One datagram at once from the main port, from any thread. 0 or -errno. */
 int udp_send(const struct udp *udp, const struct endpoint *to, const void *data, size_t len);
 
 /* -- sending in batches -- */
@@ -52,28 +63,32 @@ struct udp_tx_slot {
 	uint32_t len;
 	uint16_t segment_len; /* length of the first datagram */
 	uint16_t segments;
+	bool own_port; /* leaves from the lane's own port */
 	bool closed;   /* a shorter datagram ended it */
 	uint8_t *data; /* UDP_TX_SLOT_SIZE bytes */
 };
 
 struct udp_tx {
 	const struct udp *udp;
-	struct counters *counters; /* of the thread that owns the batch */
+	const struct udp_sockets *sockets; /* of the worker that owns the batch */
+	struct counters *counters;         /* the same worker's */
 	unsigned int count;
 	struct udp_tx_slot slots[UDP_TX_SLOTS];
 };
 
 /* 0 or -ENOMEM. Buffers are allocated here and never again. */
-int udp_tx_init(struct udp_tx *tx, const struct udp *udp, struct counters *counters);
+int udp_tx_init(
+	struct udp_tx *tx, const struct udp *udp, unsigned int worker, struct counters *counters);
 void udp_tx_done(struct udp_tx *tx);
 
 /*
  * Room for one datagram of exactly len bytes to the peer, behind those that wait for it already:
  * fill it before the next call. Flushes when there is no room. `to` is the peer's current end
- * point. NULL when len is more than any datagram takes.
+ * point; own_port: send from the worker's own port where it has one. NULL when len is more than any
+ * datagram takes.
  */
 uint8_t *udp_tx_reserve(
-	struct udp_tx *tx, struct peer *peer, const struct endpoint *to, size_t len);
+	struct udp_tx *tx, struct peer *peer, const struct endpoint *to, bool own_port, size_t len);
 
 /* Sends all that waits. Failures are counted; nothing stays behind. */
 void udp_tx_flush(struct udp_tx *tx);

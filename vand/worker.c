@@ -2,6 +2,7 @@
 #include "vand/worker.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -46,8 +47,11 @@ static void write_to_tap(void *ctx, const void *tap, const struct iovec *iov, un
 {
 	struct worker *w = ctx;
 	struct network *net = (struct network *)tap;
+	struct network_counters *counters = &net->counters[w->index];
+	/* A flow comes back out of the queue that it was written to. */
+	unsigned int queue = w->index < net->tap->queues ? w->index : 0;
 
-	if (tap_write(net->tap, iov, count) < 0) {
+	if (tap_write(net->tap, queue, iov, count) < 0) {
 		stats_add(&w->counters.drops[DROP_tap_failed], segments);
 		return;
 	}
@@ -56,8 +60,8 @@ static void write_to_tap(void *ctx, const void *tap, const struct iovec *iov, un
 		stats_count(&w->counters, STAT_superframes_to_tap, 1);
 		stats_count(&w->counters, STAT_segments_joined, segments);
 	}
-	stats_add(&net->counters.rx_packets, segments);
-	stats_add(&net->counters.rx_bytes, len);
+	stats_add(&counters->rx_packets, segments);
+	stats_add(&counters->rx_bytes, len);
 }
 
 static int allocate(struct worker *w)
@@ -68,7 +72,7 @@ static int allocate(struct worker *w)
 	if (!w->frame_memory)
 		return -ENOMEM;
 	w->frame = w->frame_memory + FRAME_HEADROOM;
-	rc = udp_tx_init(&w->tx, w->udp, &w->counters);
+	rc = udp_tx_init(&w->tx, w->udp, w->index, &w->counters);
 	if (rc < 0)
 		return rc;
 	return udp_rx_init(&w->rx);
@@ -87,7 +91,10 @@ int worker_new(const struct worker_config *config, struct worker **ret_worker)
 	w->networks = config->networks;
 	w->backend = config->backend;
 	w->upcall = config->upcall;
-	w->lane = config->lane;
+	w->index = config->index;
+	w->lane = (uint8_t)(MESSAGE_LANE_WORKER + config->index);
+	w->several = config->several;
+	w->busy_poll_ns = (uint64_t)config->busy_poll_us * NS_PER_US;
 	w->wake_fd = -1;
 	pending_init(&w->pending);
 	offload_join_init(&w->join, config->join_tcp, config->join_udp, write_to_tap, w);
@@ -98,8 +105,10 @@ int worker_new(const struct worker_config *config, struct worker **ret_worker)
 		rc = w->wake_fd < 0 ? -errno : watch(w, w->wake_fd, source_ref(SOURCE_WAKE, 0));
 	}
 	for (unsigned int family = 0; rc == 0 && family < UDP_FAMILIES; family++) {
-		if (w->udp->fd[family] >= 0)
-			rc = watch(w, w->udp->fd[family], source_ref(SOURCE_UDP, family));
+		int fd = w->udp->of[w->index].main[family];
+
+		if (fd >= 0)
+			rc = watch(w, fd, source_ref(SOURCE_UDP, family));
 	}
 	if (rc == 0)
 		rc = allocate(w);
@@ -137,7 +146,7 @@ static void read_tap(struct worker *w, struct network *net)
 
 	for (unsigned int i = 0; i < TAP_BUDGET_FRAMES && bytes < TAP_BUDGET_BYTES; i++) {
 		struct virtio_net_hdr vnet;
-		ssize_t len = tap_read(net->tap, &vnet, w->frame, OFFLOAD_FRAME_MAX);
+		ssize_t len = tap_read(net->tap, w->index, &vnet, w->frame, OFFLOAD_FRAME_MAX);
 
 		if (len < 0)
 			break;
@@ -164,6 +173,7 @@ static void read_udp(struct worker *w, int fd)
 				at += slot->segment_len;
 			} while (at < slot->len);
 		}
+		forward_release(w);
 		if (n > 0)
 			stats_count(&w->counters, STAT_receives, (uint64_t)n);
 		offload_join_flush(&w->join);
@@ -185,7 +195,7 @@ static void handle_event(struct worker *w, uint64_t ref)
 			read_tap(w, net);
 		break;
 	case SOURCE_UDP:
-		read_udp(w, w->udp->fd[id]);
+		read_udp(w, w->udp->of[w->index].main[id]);
 		break;
 	case SOURCE_WAKE:
 		if (read(w->wake_fd, &count, sizeof(count)) > 0)
@@ -194,14 +204,26 @@ static void handle_event(struct worker *w, uint64_t ref)
 	}
 }
 
-/* Waits for something to do. While there is work the worker stays a reader and only passes a
- * quiescent state; to sleep it leaves, so that the control thread need not wait for it. */
-static int wait_for_events(struct worker *w, struct epoll_event *events)
+/* Looks for work without sleeping, for as long as the configuration allows. */
+static int busy_poll(struct worker *w, struct epoll_event *events)
 {
+	const uint64_t until_ns = clock_boottime_ns() + w->busy_poll_ns;
 	int n;
 
-	rcu_quiescent_state();
-	n = epoll_wait(w->epoll_fd, events, EVENTS_MAX, 0);
+	do {
+		rcu_quiescent_state();
+		n = epoll_wait(w->epoll_fd, events, EVENTS_MAX, 0);
+	} while (n == 0 && clock_boottime_ns() < until_ns &&
+		 !atomic_load_explicit(&w->stop, memory_order_relaxed));
+	return n;
+}
+
+/* Waits for something to do. The worker ceases to be a reader while it may sleep, so that the
+ * control thread need not wait for it: cheaper than asking first whether it would sleep. */
+static int wait_for_events(struct worker *w, struct epoll_event *events)
+{
+	int n = w->busy_poll_ns ? busy_poll(w, events) : 0;
+
 	if (n != 0)
 		return n;
 	rcu_thread_offline();
@@ -214,8 +236,10 @@ static void *run(void *arg)
 {
 	struct worker *w = arg;
 	struct epoll_event events[EVENTS_MAX];
+	char name[16];
 
-	pthread_setname_np(pthread_self(), "vand-worker");
+	snprintf(name, sizeof(name), "vand-worker%u", w->index);
+	pthread_setname_np(pthread_self(), name);
 	rcu_register_thread();
 	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
 		int n = wait_for_events(w, events);
@@ -244,12 +268,12 @@ int worker_start(struct worker *w, struct err *e)
 
 int worker_watch(struct worker *w, const struct network *net)
 {
-	return watch(w, net->tap->fd, source_ref(SOURCE_TAP, net->van_id));
+	return watch(w, net->tap->fd[w->index], source_ref(SOURCE_TAP, net->van_id));
 }
 
 void worker_unwatch(struct worker *w, const struct network *net)
 {
-	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, net->tap->fd, NULL);
+	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, net->tap->fd[w->index], NULL);
 }
 
 void worker_wake(struct worker *w)

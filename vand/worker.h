@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker: the thread that runs frames to completion. It owns its lane, its batch buffers, its
- * counters and the frames that wait for a session; it reads peers, keys and MAC tables under RCU.
+ * A worker: a thread that runs frames to completion. It owns its lane, its queue of every TAP, its
+ * sockets, its batch buffers, its counters and the frames that wait for a session; it reads peers,
+ * keys and MAC tables under RCU.
  */
 #ifndef VAND_WORKER_H
 #define VAND_WORKER_H
@@ -15,6 +16,7 @@
 #include "vand/stats.h"
 #include "vand/udp.h"
 
+struct lane_rx;
 struct network;
 struct networks;
 struct sessions;
@@ -28,11 +30,15 @@ struct worker {
 	const struct networks *networks;
 	const struct seal_backend *backend;
 	const struct upcall *upcall;
-	uint8_t lane;
+	unsigned int index; /* 0 is the first worker: its TAP queues and sockets */
+	uint8_t lane;       /* that it sends on */
+	bool several;       /* there are others */
+	uint64_t busy_poll_ns;
 
 	/* What it owns. */
 	struct counters counters;
-	uint64_t now_ns; /* of this turn of the loop */
+	uint64_t now_ns;        /* of this turn of the loop */
+	struct lane_rx *window; /* whose lock it holds: forward_release() */
 	uint8_t *frame_memory;
 	uint8_t *frame; /* the frame being forwarded from a TAP, with headroom in front */
 	struct udp_tx tx;
@@ -54,7 +60,9 @@ struct worker_config {
 	const struct networks *networks;
 	const struct seal_backend *backend;
 	const struct upcall *upcall;
-	uint8_t lane;
+	unsigned int index;
+	bool several;          /* workers */
+	uint32_t busy_poll_us; /* look again and again for so long before sleeping */
 	bool join_tcp;
 	bool join_udp;
 };
@@ -65,7 +73,7 @@ int worker_new(const struct worker_config *config, struct worker **ret_worker);
 void worker_free(struct worker *w);
 int worker_start(struct worker *w, struct err *e);
 
-/* Control thread: begin or cease to read a network's TAP. After worker_unwatch() and
+/* Control thread: begin or cease to read the worker's queue of a network's TAP. After worker_unwatch() and
  * synchronize_rcu() the worker does not touch the network any more. */
 int worker_watch(struct worker *w, const struct network *network);
 void worker_unwatch(struct worker *w, const struct network *network);

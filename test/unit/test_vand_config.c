@@ -53,7 +53,8 @@ static void defaults_stand(const struct vand_config *c)
 	assert_string_equal(c->control_socket, "/run/van/vand.sock");
 	assert_int_equal(c->port, 4826);
 	assert_int_equal(c->advertise.count, 0);
-	assert_int_equal(c->workers, 1);
+	assert_int_equal(c->workers, 0);
+	assert_int_equal(c->busy_poll_us, 0);
 	assert_null(c->psk_file);
 	assert_string_equal(c->log_level, "info");
 	assert_string_equal(c->cipher, "auto");
@@ -119,7 +120,9 @@ static void wrong_settings_are_named(void **state)
 	refused("log_level = \"loud\";", "log_level", "debug", NULL);
 	refused("cipher = \"rot13\";", "cipher", NULL);
 	refused("rekey_after_s = 121;", "rekey_after_s", "120", NULL);
-	refused("workers = 0;", "workers", NULL);
+	refused("workers = 0;", "workers", "\"auto\"", NULL);
+	refused("workers = \"many\";", "workers", "63", NULL);
+	refused("workers = 64;", "workers", NULL);
 	refused("state_dir = \"\";", "state_dir", NULL);
 	refused("port = = 3;", NULL);
 	/* sun_path's length */

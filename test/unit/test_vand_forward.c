@@ -157,7 +157,11 @@ static struct network *make_network(
 	assert_int_equal(fdb_init(&net->fdb), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fds), 0);
 	setsockopt(fds[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
-	net->tap->fd = fds[0];
+	net->tap->fd[0] = fds[0];
+	net->tap->queues = 1;
+	net->workers = 1;
+	net->counters = aligned_alloc(64, sizeof(*net->counters));
+	memset(net->counters, 0, sizeof(*net->counters));
 	*ret_end = fds[1];
 	assert_int_equal(table_set(&n->networks.by_van_id, van_id, net, NULL), 0);
 	return net;
@@ -165,7 +169,8 @@ static struct network *make_network(
 
 static void free_network(struct network *net, int end)
 {
-	close(net->tap->fd);
+	close(net->tap->fd[0]);
+	free(net->counters);
 	close(end);
 	fdb_done(&net->fdb);
 	free(net->members);
@@ -192,7 +197,6 @@ static void make_node(struct node *n, struct node *other, uint8_t number)
 		.networks = &n->networks,
 		.backend = config.backend,
 		.upcall = &n->upcall,
-		.lane = MESSAGE_LANE_WORKER,
 		.join_tcp = true,
 		.join_udp = true};
 
@@ -202,7 +206,10 @@ static void make_node(struct node *n, struct node *other, uint8_t number)
 	identity_generate(&n->id);
 	session_timers_default(&config.timers);
 	assert_int_equal(sessions_new(&config, &io, &n->control, &n->sessions), 0);
-	n->udp = (struct udp){.fd = {-1, -1}, .fd_nodf = {-1, -1}, .gso_segments = 64};
+	n->udp = (struct udp){.workers = 1,
+		.of[0] = {.main = {-1, -1}, .lane = {-1, -1}},
+		.fd_nodf = {-1, -1},
+		.gso_segments = 64};
 	assert_int_equal(upcall_init(&n->upcall), 0);
 	assert_int_equal(table_init(&n->networks.by_van_id), 0);
 	wc.sessions = n->sessions;
@@ -507,7 +514,7 @@ static void carries_super_frames(void **state)
 	assert_int_equal(got_vnet.csum_start, 34);
 	assert_nothing_delivered(&w->b);
 	assert_int_equal(stats_read(&w->b.worker->counters.events[STAT_superframes_to_tap]), 1);
-	assert_int_equal(stats_read(&w->b.net->counters.rx_packets), 41);
+	assert_int_equal(stats_read(&w->b.net->counters[0].rx_packets), 41);
 }
 
 static void waits_for_a_session(void **state)

@@ -14,8 +14,8 @@
 
 #define WAIT_MS 5000
 
-static const struct udp_options everything = {.gso = true, .gro = true};
-static const struct udp_options nothing = {0};
+static const struct udp_options everything = {.workers = 1, .gso = true, .gro = true};
+static const struct udp_options nothing = {.workers = 1};
 
 struct received {
 	unsigned int count;
@@ -33,11 +33,11 @@ static void receive(
 	memset(ret, 0, sizeof(*ret));
 	assert_int_equal(udp_rx_init(&rx), 0);
 	while (ret->count < wanted) {
-		struct pollfd p = {.fd = udp->fd[family], .events = POLLIN};
+		struct pollfd p = {.fd = udp->of[0].main[family], .events = POLLIN};
 		int n;
 
 		assert_int_equal(poll(&p, 1, WAIT_MS), 1);
-		n = udp_rx_batch(&rx, udp->fd[family]);
+		n = udp_rx_batch(&rx, udp->of[0].main[family]);
 		assert_true(n > 0);
 		for (int i = 0; i < n; i++) {
 			const struct udp_rx_slot *slot = &rx.slots[i];
@@ -70,7 +70,7 @@ static void batches(const struct udp_options *options, const char *address, enum
 	memset(counters, 0, sizeof(*counters));
 	assert_int_equal(udp_open(&a, 0, options, NULL), 0);
 	assert_int_equal(udp_open(&b, 0, options, NULL), 0);
-	if (b.fd[family] < 0) {
+	if (b.of[0].main[family] < 0) {
 		print_message("no IPv6 on this machine: skipped\n");
 		udp_close(&a);
 		udp_close(&b);
@@ -78,19 +78,19 @@ static void batches(const struct udp_options *options, const char *address, enum
 		skip();
 	}
 	assert_true(endpoint_parse(address, b.port, &to));
-	assert_int_equal(udp_tx_init(&tx, &a, counters), 0);
+	assert_int_equal(udp_tx_init(&tx, &a, 0, counters), 0);
 
 	/* 100 equal ones and a shorter one to one peer, interleaved with some to another. */
 	for (unsigned int i = 0; i < 100; i++) {
-		room = udp_tx_reserve(&tx, &peer, &to, 1000);
+		room = udp_tx_reserve(&tx, &peer, &to, false, 1000);
 		memset(room, (int)i, 1000);
 		if (i % 10 == 0) {
-			room = udp_tx_reserve(&tx, &other, &to, 500);
+			room = udp_tx_reserve(&tx, &other, &to, false, 500);
 			memset(room, 200, 500);
 		}
 	}
-	memset(udp_tx_reserve(&tx, &peer, &to, 300), 100, 300);
-	memset(udp_tx_reserve(&tx, &peer, &to, 1000), 101,
+	memset(udp_tx_reserve(&tx, &peer, &to, false, 300), 100, 300);
+	memset(udp_tx_reserve(&tx, &peer, &to, false, 1000), 101,
 		1000); /* after a shorter one: a new slot */
 	udp_tx_flush(&tx);
 	assert_int_equal(tx.count, 0);
@@ -151,10 +151,10 @@ static void sends_singly_to_a_peer_without_gso(void **state)
 	(void)state;
 	memset(counters, 0, sizeof(*counters));
 	assert_int_equal(udp_open(&a, 0, &everything, NULL), 0);
-	assert_int_equal(udp_tx_init(&tx, &a, counters), 0);
+	assert_int_equal(udp_tx_init(&tx, &a, 0, counters), 0);
 	assert_true(endpoint_parse("127.0.0.1", a.port, &to));
 	for (unsigned int i = 0; i < 30; i++)
-		memset(udp_tx_reserve(&tx, &peer, &to, 100), (int)i, 100);
+		memset(udp_tx_reserve(&tx, &peer, &to, false, 100), (int)i, 100);
 	udp_tx_flush(&tx);
 	receive(&a, UDP_IPV4, 30, &got);
 	for (unsigned int i = 0; i < 30; i++)
@@ -176,13 +176,13 @@ static void more_peers_than_slots(void **state)
 	(void)state;
 	memset(counters, 0, sizeof(*counters));
 	assert_int_equal(udp_open(&a, 0, &everything, NULL), 0);
-	assert_int_equal(udp_tx_init(&tx, &a, counters), 0);
+	assert_int_equal(udp_tx_init(&tx, &a, 0, counters), 0);
 	assert_true(endpoint_parse("127.0.0.1", a.port, &to));
 	for (unsigned int i = 0; i < 3 * UDP_TX_SLOTS; i++)
-		memset(udp_tx_reserve(&tx, &peers[i], &to, 100), (int)i, 100);
+		memset(udp_tx_reserve(&tx, &peers[i], &to, false, 100), (int)i, 100);
 	udp_tx_flush(&tx);
 	receive(&a, UDP_IPV4, 3 * UDP_TX_SLOTS, &got);
-	assert_null(udp_tx_reserve(&tx, &peers[0], &to, MESSAGE_DATAGRAM_MAX + 1));
+	assert_null(udp_tx_reserve(&tx, &peers[0], &to, false, MESSAGE_DATAGRAM_MAX + 1));
 	udp_tx_done(&tx);
 	udp_close(&a);
 	free(counters);
@@ -199,10 +199,10 @@ static void counts_what_cannot_be_sent(void **state)
 	(void)state;
 	memset(counters, 0, sizeof(*counters));
 	assert_int_equal(udp_open(&a, 0, &everything, NULL), 0);
-	assert_int_equal(udp_tx_init(&tx, &a, counters), 0);
+	assert_int_equal(udp_tx_init(&tx, &a, 0, counters), 0);
 	assert_true(endpoint_parse("255.255.255.255:9", 0, &to)); /* EACCES without SO_BROADCAST */
 	for (unsigned int i = 0; i < 3; i++)
-		memset(udp_tx_reserve(&tx, &peer, &to, 100), 0, 100);
+		memset(udp_tx_reserve(&tx, &peer, &to, false, 100), 0, 100);
 	udp_tx_flush(&tx);
 	assert_int_equal(stats_read(&counters->drops[DROP_send_failed]), 3);
 	udp_tx_done(&tx);
