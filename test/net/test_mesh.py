@@ -67,7 +67,11 @@ def test_arp_broadcast(net):
 
 
 def unmodified(net, m, sender, receivers, frames, target):
-    """Sends the frames by hand; they arrive in order, byte for byte, exactly once."""
+    """Sends the frames by hand; they arrive byte for byte, exactly once, and in order: tagged ones
+    excepted, for the kernel takes what follows the tag of a packet socket's frame for another tag
+    and spreads them over the TAP's queues by random bytes."""
+    tagged = frames[0][12:14] == b"\x81\0"
+    order = sorted if tagged else list
     marker = frames[0][14:30]
     mine = lambda f, outgoing: f[6:12] == mac_bytes(sender.mac()) and (marker in f[:60] or f in wanted)
     wanted = set(frames)
@@ -80,7 +84,7 @@ def unmodified(net, m, sender, receivers, frames, target):
                    lambda: "%s got %d of %d frames to %s" % (
                        receiver.name, len(capture.snapshot()), len(frames), target))
         got = capture.stop()
-        check(got == frames, lambda: "%s got frames to %s that differ: lengths sent %s, received %s"
+        check(order(got) == order(frames), lambda: "%s got frames to %s that differ: lengths sent %s, received %s"
               % (receiver.name, target, [len(f) for f in frames], [len(f) for f in got]))
 
 

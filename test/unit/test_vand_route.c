@@ -263,7 +263,7 @@ static int set_up(void **state)
 	memset(&f, 0, sizeof(f));
 	if (!have_netns)
 		return 0;
-	if (loop_init(&f.loop) < 0 || tap_open(&f.tap, "van0", false, NULL) < 0)
+	if (loop_init(&f.loop) < 0 || tap_open(&f.tap, "van0", 1, false, NULL) < 0)
 		return -1;
 	return route_open(&f.loop, on_changed, &f, &f.route, NULL);
 }
