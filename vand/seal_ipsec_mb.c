@@ -60,6 +60,19 @@ static void encrypt(const uint8_t state[SEAL_STATE_LEN], const uint8_t nonce[12]
 		src, len, nonce, ad, ad_len, ret_tag, MESSAGE_TAG_LEN);
 }
 
+/* In constant time; the call of sodium_memcmp() was 2 % of a profile. */
+static bool tags_equal(const uint8_t a[MESSAGE_TAG_LEN], const uint8_t b[MESSAGE_TAG_LEN])
+{
+	uint64_t x[2], y[2], difference;
+
+	static_assert(sizeof(x) == MESSAGE_TAG_LEN, "a tag is two words");
+	memcpy(x, a, sizeof(x));
+	memcpy(y, b, sizeof(y));
+	difference = (x[0] ^ y[0]) | (x[1] ^ y[1]);
+	__asm__("" : "+r"(difference)); /* no early way out for the compiler to find */
+	return difference == 0;
+}
+
 static bool decrypt(const uint8_t state[SEAL_STATE_LEN], const uint8_t nonce[12], const uint8_t *ad,
 	size_t ad_len, uint8_t *data, size_t len, const uint8_t tag[MESSAGE_TAG_LEN])
 {
@@ -68,7 +81,7 @@ static bool decrypt(const uint8_t state[SEAL_STATE_LEN], const uint8_t nonce[12]
 
 	IMB_AES256_GCM_DEC(manager, (const struct gcm_key_data *)(const void *)state, &context,
 		data, data, len, nonce, ad, ad_len, computed, sizeof(computed));
-	return sodium_memcmp(computed, tag, sizeof(computed)) == 0;
+	return tags_equal(computed, tag);
 }
 
 const struct seal_backend seal_ipsec_mb = {
