@@ -79,6 +79,8 @@ $(B)/test/tools/%: $(B)/test/tools/%.o
 # netprobe: its subcommands are in a folder of their own.
 $(B)/test/tools/netprobe: $(call objects,test/tools/probe)
 # end of netprobe
+$(B)/test/tools/crowd: $(B)/test/tools/crowd.o $(B)/libvand.a $(B)/libvan.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_VAND)
 # -- console-api: what it embeds, and the tool of its API tests --
 $(B)/console-api/embed.o: console-api/openapi.json console-api/schema/001.sql
 $(B)/test/tools/agentcall: $(B)/test/tools/agentcall.o $(B)/libvan.a

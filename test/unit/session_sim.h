@@ -348,8 +348,9 @@ static inline void sim_open(
 		return;
 	}
 	if (!rx) {
-		rx = calloc(1, sizeof(*rx));
+		rx = aligned_alloc(_Alignof(struct lane_rx), sizeof(*rx));
 		assert_non_null(rx);
+		memset(rx, 0, sizeof(*rx));
 		replay_init(&rx->replay);
 		atomic_store(&k->rx[header->lane], rx);
 	}
