@@ -41,7 +41,7 @@ VAND_OBJS    := $(call objects,vand)
 VANCTL_OBJS  := $(call objects,vanctl)
 CONSOLE_OBJS := $(call objects,console-api)
 UNIT_TESTS   := $(patsubst %.c,$(B)/%,$(wildcard test/unit/test_*.c))
-TOOLS        := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c))
+TOOLS        := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(B)/test/tools/shim/deny.so
 
 all: $(B)/vand/vand $(B)/vanctl/vanctl $(B)/console-api/console-api ## Build everything
 
@@ -79,6 +79,10 @@ $(B)/test/tools/%: $(B)/test/tools/%.o
 # netprobe: its subcommands are in a folder of their own.
 $(B)/test/tools/netprobe: $(call objects,test/tools/probe)
 # end of netprobe
+# For LD_PRELOAD, in front of sanitized programs too: without a sanitizer of its own.
+$(B)/test/tools/shim/%.so: test/tools/shim/%.c
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -fPIE $(HARDEN),$(ALL_CFLAGS)) -fPIC -shared -o $@ $<
 $(B)/test/tools/crowd: $(B)/test/tools/crowd.o $(B)/libvand.a $(B)/libvan.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_VAND)
 # -- console-api: what it embeds, and the tool of its API tests --
@@ -130,7 +134,7 @@ demo: deps ## A console and three nodes on this machine, shown at work (KEEP=1 l
 demo-down: ## Remove what `make demo KEEP=1` left running
 	@demo/demo.sh down
 
-build-tests: all $(UNIT_TESTS) $(TOOLS)
+build-tests: all $(UNIT_TESTS) $(TOOLS) $(B)/test/bench/micro
 
 # The unit tests run a second time, and the corpora and the hostile-input tests only, in a build that
 # finds undefined behaviour and memory errors. With SAN= everything runs once, in that build.
@@ -142,7 +146,8 @@ ifeq ($(SAN),)
 endif
 	@MAKE='$(MAKE)' scripts/check.sh 'unit tests=-s;check-unit' \
 		$(if $(SAN),,'unit tests with address and undefined behaviour sanitizers=-s;check-unit;SAN=address,undefined') \
-		'fuzz corpora=-s;check-corpus' 'API tests=-s;check-api' 'network tests=-s;check-net'
+		'fuzz corpora=-s;check-corpus' 'benchmarks=-s;check-bench' \
+		'API tests=-s;check-api' 'network tests=-s;check-net'
 
 check-unit: $(UNIT_TESTS) ## Unit tests (NOISE_VECTORS=FILE adds the published Noise vectors)
 	@scripts/unit.sh $(UNIT_TESTS)
@@ -198,6 +203,36 @@ format: ## Format all C files
 
 format-check: ## Say which C files are not formatted
 	@$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
+
+# -- benchmarks (docs/performance.md)
+
+.PHONY: check-bench deps-bench bench bench-apps bench-micro
+
+check-bench: $(B)/test/bench/micro ## Test what the benchmarks do with figures; measures nothing
+	@BUILD=$(B) $(PYTHON) test/bench/selftest.py
+
+deps-bench: deps ## Install the Debian packages that the benchmarks compare VAN with
+	@scripts/deps.sh bench
+
+bench: deps-bench ## Measure VAN beside other tunnels; tables, JSON and a chart in build/bench (BENCH_…: docs/performance.md)
+	@echo "building…"
+	$(AGAIN) all $(B)/test/tools/netprobe
+	@BUILD=$(B) $(PYTHON) test/bench/bench.py tunnels
+
+bench-apps: deps-bench ## Measure redis and PostgreSQL across VAN, against their own TLS and no encryption
+	@echo "building…"
+	$(AGAIN) all $(B)/test/tools/netprobe
+	@BUILD=$(B) $(PYTHON) test/bench/bench.py apps
+
+bench-micro: deps ## Measure sealing, cutting, joining, look-ups, replay window and netmap by themselves
+	@echo "building…"
+	$(AGAIN) $(B)/test/bench/micro
+	@mkdir -p $(B)/bench
+	@$(B)/test/bench/micro -j $(B)/bench/micro.json
+
+$(B)/test/bench/micro: $(call objects,test/bench) $(B)/libvand.a $(B)/libvan.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_VAND)
+# -- end of benchmarks
 
 SBINDIR = $(DESTDIR)$(PREFIX)/sbin
 BINDIR = $(DESTDIR)$(PREFIX)/bin

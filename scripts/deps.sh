@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs the Debian packages that are missing, and says which: `deps.sh build` for what building
-# and the demo need, `deps.sh test` for what the tests use, `deps.sh list build|test` only prints them.
+# and the demo need, `deps.sh test` for what the tests use, `deps.sh bench` for what `make bench` compares
+# VAN with, `deps.sh list build|test|bench` only prints them.
 set -euo pipefail
 
 build_packages() {
@@ -19,6 +20,16 @@ test_packages() {
 	echo nftables ethtool
 	echo clang libclang-rt-14-dev
 	echo clang-format clang-tidy cppcheck shellcheck
+}
+
+# What is measured beside VAN, and with what. Each of them is optional: the benchmark names what it
+# has to leave out.
+bench_packages() {
+	echo python3 openssl
+	echo iperf3
+	echo tinc nebula wireguard-go wireguard-tools openvpn fastd
+	echo redis-server redis-tools
+	echo postgresql postgresql-contrib
 }
 
 installed() {
@@ -73,20 +84,48 @@ install_missing() {
 	echo "deps: installed ${#missing[@]} packages and what they need"
 }
 
+# Installs what can be had, one by one, and names the rest; that is no failure.
+install_optional() {
+	local package missing=()
+	for package in "$@"; do
+		installed "$package" || missing+=("$package")
+	done
+	if [ ${#missing[@]} -eq 0 ]; then
+		return
+	fi
+	if [ "$(id -u)" -ne 0 ]; then
+		echo "deps: not installed, what needs them is left out: ${missing[*]}" >&2
+		return
+	fi
+	echo "deps: installing from Debian: ${missing[*]}"
+	log=$(mktemp)
+	hold_services
+	(apt update) || true
+	for package in "${missing[@]}"; do
+		# in a subshell: apt() ends the program where it fails
+		(apt install -y --no-install-recommends "$package") ||
+			echo "deps: $package cannot be installed, what needs it is left out" >&2
+	done
+}
+
 case "${1-}:${2-}" in
-build: | test:)
+build: | test: | bench:)
 	if ! command -v dpkg-query >/dev/null; then
 		echo "deps: this is not Debian; what is needed is named in scripts/deps.sh" >&2
 		exit 0
 	fi
 	mapfile -t packages < <("$1_packages" | tr ' ' '\n')
-	install_missing "${packages[@]}"
+	if [ "$1" = bench ]; then
+		install_optional "${packages[@]}"
+	else
+		install_missing "${packages[@]}"
+	fi
 	;;
-list:build | list:test)
+list:build | list:test | list:bench)
 	"$2_packages" | tr ' ' '\n'
 	;;
 *)
-	echo "usage: deps.sh build | test | list build | list test" >&2
+	echo "usage: deps.sh [list] build | test | bench" >&2
 	exit 2
 	;;
 esac

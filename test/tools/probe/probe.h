@@ -157,6 +157,10 @@ COMMAND(cmd_tcp_source);
 COMMAND(cmd_capture);
 COMMAND(cmd_csum_check);
 COMMAND(cmd_tap_create);
+COMMAND(cmd_rate_send);
+COMMAND(cmd_rate_recv);
+COMMAND(cmd_rtt);
+COMMAND(cmd_rtt_echo);
 COMMAND(cmd_udp_send);
 COMMAND(cmd_fuzz_flood);
 
