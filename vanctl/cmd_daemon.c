@@ -20,6 +20,7 @@ static const struct view peers = {(const struct column[]){
 	COLUMN("ADDRESS", "ips", .cell = cell_strings),
 	COLUMN("STATE", "state"),
 	COLUMN("ENDPOINT", "endpoint"),
+	COLUMN("MTU", "path_mtu", .right = true),
 	COLUMN("HANDSHAKE", "last_handshake_s", .cell = cell_age),
 	COLUMN("RX", "rx_bytes", .cell = cell_bytes, .right = true),
 	COLUMN("TX", "tx_bytes", .cell = cell_bytes, .right = true),

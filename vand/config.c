@@ -113,6 +113,34 @@ static const struct conf_option options[] = {
 		.default_text = "true",
 		.help = "Join equal-sized UDP datagrams of one flow into one write to the TAP, where "
 			"the kernel (6.2 or newer) takes them."},
+	{.name = "pmtu_discovery",
+		.type = CONF_BOOL,
+		.offset = FIELD(pmtu_discovery),
+		.default_text = "true",
+		.help = "Find out with probes how large a packet each path takes, and fit frames to "
+			"it. Without it, what a router on the way finds too large is lost."},
+	{.name = "pmtu_raise_s",
+		.type = CONF_INT,
+		.offset = FIELD(pmtu_raise_s),
+		.min = 5,
+		.max = 86400,
+		.default_text = "600",
+		.help = "Seconds between two looks whether a path in use takes larger packets than "
+			"it did."},
+	{.name = "ecn",
+		.type = CONF_BOOL,
+		.offset = FIELD(ecn),
+		.default_text = "true",
+		.help = "Carry explicit congestion notification through the tunnel (RFC 6040): a "
+			"router on the way marks instead of dropping, and its mark reaches the "
+			"application. Off for networks that misuse these bits."},
+	{.name = "copy_dscp",
+		.type = CONF_BOOL,
+		.offset = FIELD(copy_dscp),
+		.default_text = "false",
+		.help = "Copy the DSCP (class of service) of packets to the outer header, for an "
+			"underlay that honours it. It shows outside what kind of traffic is inside, "
+			"and classes may overtake each other."},
 	{.name = "rekey_after_s",
 		.type = CONF_INT,
 		.offset = FIELD(rekey_after_s),

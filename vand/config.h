@@ -23,6 +23,10 @@ struct vand_config {
 	bool udp_gro;
 	bool udp_super_frames; /* write joined UDP datagrams to the TAP where the kernel takes them
 				*/
+	bool pmtu_discovery;
+	int64_t pmtu_raise_s; /* between looks whether a path takes more */
+	bool ecn;
+	bool copy_dscp;
 	int64_t rekey_after_s;
 	int64_t max_stale_s; /* stop forwarding when the registry was away that long; 0: never */
 };

@@ -260,15 +260,20 @@ static struct json_object *endpoint_list(const struct session_view *view)
 	return array;
 }
 
-/* What the path takes, in bytes of IP: as the interface and routes say, or less where sending found
- * that out. 0: unknown. */
-static uint32_t path_mtu(struct peer_list *list, const struct peer *peer)
+/* What the path takes, in bytes of IP: as probes have found out, else as the interface and routes say,
+ * or less where sending failed. 0: unknown. */
+static uint32_t path_mtu(
+	struct peer_list *list, const struct peer *peer, const struct session_view *view)
 {
 	uint32_t payload = atomic_load_explicit(&peer->datagram_max, memory_order_relaxed);
 	uint32_t mtu, found;
 	struct ip ip;
 
-	if (!peer->endpoint || !peer->current || list->paths++ >= PATHS_MAX)
+	if (!peer->endpoint || !peer->current)
+		return 0;
+	if (view->path_mtu)
+		return view->path_mtu;
+	if (list->paths++ >= PATHS_MAX)
 		return 0;
 	ip = endpoint_ip(peer->endpoint);
 	mtu = route_mtu_to(list->v->route, &ip, NULL);
@@ -284,6 +289,7 @@ static struct json_object *peer_item(
 	struct peer_totals totals = peer_totals(peer);
 	struct session_view view;
 	char endpoint[ENDPOINT_TEXT_LEN];
+	uint32_t mtu;
 
 	session_view(v->dataplane.sessions, peer, &view);
 	if (peer->endpoint)
@@ -303,7 +309,12 @@ static struct json_object *peer_item(
 	set_count(o, "tx_bytes", totals.tx_bytes);
 	set_count(o, "rx_packets", totals.rx_packets);
 	set_count(o, "tx_packets", totals.tx_packets);
-	json_set_int(o, "path_mtu", path_mtu(list, peer));
+	mtu = path_mtu(list, peer, &view);
+	if (mtu)
+		json_set_int(o, "path_mtu", mtu);
+	else
+		json_object_object_add(o, "path_mtu", NULL);
+	json_set_bool(o, "path_mtu_proven", mtu && view.path_mtu_final);
 	json_set_int(o, "lanes", view.peer_lanes);
 	/* Frames wait in a worker, and only for want of a session. */
 	if (view.state == PEER_CONNECTED)
@@ -437,6 +448,7 @@ static const char *part_of(enum stat_event event)
 	case STAT_rekeys:
 	case STAT_endpoint_moves:
 	case STAT_keepalives_sent:
+	case STAT_pmtu_probes:
 		return "handshakes";
 	case STAT_superframes_from_tap:
 	case STAT_superframes_to_tap:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vand/dataplane.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "vand/ctl.h"
+#include "vand/ecn.h"
 #include "vand/reconcile.h"
 #include "vand/route.h"
 #include "vand/seal.h"
@@ -33,6 +35,16 @@ static int io_send(void *ctx, const struct endpoint *to, const void *msg, size_t
 	int rc = udp_send(v->dataplane.udp, to, msg, len);
 
 	if (rc < 0)
+		stats_drop(&v->dataplane.control, DROP_send_failed);
+	return rc;
+}
+
+static int io_send_whole(void *ctx, const struct endpoint *to, const void *msg, size_t len)
+{
+	struct vand *v = ctx;
+	int rc = udp_send_whole(v->dataplane.udp, to, msg, len);
+
+	if (rc < 0 && rc != -EMSGSIZE)
 		stats_drop(&v->dataplane.control, DROP_send_failed);
 	return rc;
 }
@@ -139,8 +151,8 @@ static void on_upcall(struct vand *v, const struct upcall_message *m, uint64_t n
 		sessions_moved(s, m->local_index, &m->from, now_ns);
 		break;
 	case UPCALL_CONTROL:
-		sessions_control(
-			s, m->local_index, m->van_id, m->message_kind, m->data, m->len, now_ns);
+		sessions_control(s, m->local_index, m->van_id, m->message_kind, m->data,
+			m->message_kind == MESSAGE_PROBE ? m->message_len : m->len, now_ns);
 		break;
 	}
 }
@@ -211,10 +223,12 @@ static unsigned int count_workers(const struct vand *v)
 
 int dataplane_open(struct vand *v, uint16_t port, uint16_t *ret_port, struct err *e)
 {
-	const struct udp_options options = {
-		.workers = count_workers(v), .gso = v->config.udp_gso, .gro = v->config.udp_gro};
+	const struct udp_options options = {.workers = count_workers(v),
+		.gso = v->config.udp_gso,
+		.gro = v->config.udp_gro,
+		.tos = v->config.ecn};
 	struct udp *udp;
-	int rc = tap_probe(&v->dataplane.uso, e);
+	int rc = tap_probe(&v->dataplane.vnet, &v->dataplane.uso, e);
 
 	if (rc < 0)
 		return rc;
@@ -244,6 +258,7 @@ static int start_sessions(
 {
 	const struct session_io io = {.ctx = v,
 		.send = io_send,
+		.send_whole = io_send_whole,
 		.next_stamp = io_next_stamp,
 		.epoch = io_epoch,
 		.underlay_mtu = io_underlay_mtu,
@@ -259,6 +274,8 @@ static int start_sessions(
 	memcpy(config.psk, v->psk, sizeof(config.psk));
 	session_timers_default(&config.timers);
 	config.timers.rekey_after = (uint64_t)v->config.rekey_after_s * NS_PER_S;
+	if (v->config.pmtu_discovery)
+		config.pmtu_raise_ns = (uint64_t)v->config.pmtu_raise_s * NS_PER_S;
 	return sessions_new(&config, &io, &v->dataplane.control, &v->dataplane.sessions);
 }
 
@@ -277,8 +294,10 @@ static int make_workers(struct vand *v, const struct seal_backend *backend)
 		.backend = backend,
 		.upcall = d->upcall,
 		.several = d->worker_count > 1,
+		.copy_tos = (uint8_t)((v->config.ecn ? ECN_COPY : 0) |
+				      (v->config.copy_dscp ? ECN_COPY_DSCP : 0)),
 		.busy_poll_us = (uint32_t)v->config.busy_poll_us,
-		.join_tcp = v->config.tap_offload,
+		.join_tcp = v->config.tap_offload && d->vnet,
 		.join_udp = v->config.tap_offload && v->config.udp_super_frames && d->uso};
 	int rc = 0;
 

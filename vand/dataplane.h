@@ -24,7 +24,7 @@ struct upcall;
 struct dataplane {
 	bool running;
 	struct udp *udp;
-	bool uso; /* the kernel's TAPs take UDP super-frames */
+	bool vnet, uso; /* the kernel's TAPs take super-frames, and UDP's among them */
 	unsigned int worker_count;
 	struct worker *workers[UDP_WORKERS_MAX]; /* NULL unless running, like all of these */
 	struct upcall *upcall;

@@ -12,6 +12,8 @@
  *
  * A datagram is opened where it was received. Its DATA header, of no use then, gives the room for
  * the virtio_net_hdr in front of the frame; segments of one flow leave as one writev.
+ *
+ * Frames that are larger than the path to their peer takes are narrow.c's.
  */
 #include "vand/forward.h"
 
@@ -19,7 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <urcu-qsbr.h>
+#include "vand/ecn.h"
 #include "vand/guard.h"
+#include "vand/narrow.h"
 #include "vand/network.h"
 #include "vand/session.h"
 #include "vand/tap.h"
@@ -73,8 +77,7 @@ static void stamp(_Atomic uint64_t *at_ns, uint64_t now_ns)
 		atomic_store_explicit(at_ns, now_ns, memory_order_relaxed);
 }
 
-/* Seals len bytes behind an inner header on our lane into datagram, and counts them. */
-static void seal_plain(struct worker *w, struct keypair *keys, enum message_mode mode,
+void forward_seal(struct worker *w, struct keypair *keys, enum message_mode mode,
 	const struct message_inner *inner, size_t len, uint8_t *datagram)
 {
 	struct lane_tx *lane = &keys->tx[w->lane];
@@ -102,11 +105,12 @@ static __attribute__((noinline)) void probe_own_port(
 	message_set_counter(probe.token, MESSAGE_TOKEN_LANE | w->lane);
 	datagram = udp_tx_reserve(&w->tx, peer, to, true, MESSAGE_OVERHEAD + sizeof(probe.token));
 	if (datagram)
-		seal_plain(w, keys, MESSAGE_MODE_GCM, &probe.inner, sizeof(probe.token), datagram);
+		forward_seal(
+			w, keys, MESSAGE_MODE_GCM, &probe.inner, sizeof(probe.token), datagram);
 }
 
-/* Whether to send from the lane's own port: where a probe from there has been answered lately. */
-static bool own_port(
+/* Where a probe from the lane's own port has been answered lately. */
+bool forward_own_port(
 	struct worker *w, struct peer *peer, struct keypair *keys, const struct endpoint *to)
 {
 	struct lane_tx *lane = &keys->tx[w->lane];
@@ -136,17 +140,22 @@ static void seal_for(struct worker *w, struct network *net, struct peer *peer, u
 		stats_drop(&w->counters, DROP_key_exhausted);
 		return;
 	}
-	datagram = udp_tx_reserve(
-		&w->tx, peer, to, own_port(w, peer, keys, to), MESSAGE_OVERHEAD + len);
-	if (!datagram) {
-		stats_drop(&w->counters, DROP_too_big);
-		return;
-	}
 	message_set_van_id(inner->van_id, net->van_id);
 	inner->kind = MESSAGE_FRAME | (csum.start ? MESSAGE_FLAG_NEEDS_CSUM : 0);
 	inner->csum_start = csum.start;
 	inner->csum_offset = csum.offset;
-	seal_plain(w, keys, net->mode, inner, len, datagram);
+	if (len > peer_frame_max(peer)) {
+		if (!narrow_send(w, net, peer, keys, to, *inner, frame, len))
+			return;
+	} else {
+		datagram = udp_tx_reserve(&w->tx, peer, to, forward_own_port(w, peer, keys, to),
+			MESSAGE_OVERHEAD + len);
+		if (!datagram) {
+			stats_drop(&w->counters, DROP_too_big);
+			return;
+		}
+		forward_seal(w, keys, net->mode, inner, len, datagram);
+	}
 	stats_add(&counters->tx_packets, 1);
 	stats_add(&counters->tx_bytes, len);
 }
@@ -177,6 +186,9 @@ static void send_single(struct worker *w, struct network *net, struct recipients
 			csum.offset = (uint8_t)vnet->csum_offset;
 		}
 	}
+	if (to.count == 1 && len > peer_frame_max(to.peers[0]) &&
+		narrow_answer(w, net, to.peers[0], len, len))
+		return;
 	seal_for_all(w, net, to, w->frame, len, csum);
 }
 
@@ -192,6 +204,9 @@ static void send_cut(struct worker *w, struct network *net, struct recipients to
 		stats_drop(&w->counters, DROP_bad_frame);
 		return;
 	}
+	if (to.count == 1 && offload_cut_segment_len(&cut) > peer_frame_max(to.peers[0]) &&
+		narrow_answer_cut(w, net, to.peers[0], &cut))
+		return;
 	csum = (struct partial_checksum){(uint8_t)cut.csum_start, (uint8_t)cut.csum_offset};
 	stats_count(&w->counters, STAT_superframes_from_tap, 1);
 	while (offload_cut_next(&cut, &segment, &segment_len))
@@ -205,6 +220,7 @@ static void send_frame(struct worker *w, struct network *net, struct recipients 
 		if (!has_session(to.peers[i]))
 			wait_for_session(w, net, to.peers[i], vnet, len);
 	}
+	w->tx.tos = ecn_outer(w->frame, len, w->copy_tos);
 	if (vnet->gso_type == VIRTIO_NET_HDR_GSO_NONE)
 		send_single(w, net, to, vnet, len);
 	else
@@ -286,8 +302,10 @@ static __attribute__((noinline)) void hand_over_control(struct worker *w,
 		.local_index = keys->local_index,
 		.van_id = message_van_id(inner->van_id),
 		.message_kind = inner->kind & MESSAGE_KIND_MASK,
-		.len = (uint16_t)(len < UPCALL_DATA_MAX ? len : UPCALL_DATA_MAX)};
+		.message_len = (uint32_t)len};
+	const size_t max = m.message_kind == MESSAGE_PROBE ? MESSAGE_PROBE_LEN : UPCALL_DATA_MAX;
 
+	m.len = (uint16_t)(len < max ? len : max);
 	memcpy(m.data, payload, m.len);
 	upcall_send(w->upcall, &m, &w->counters);
 }
@@ -303,12 +321,12 @@ static __attribute__((noinline)) void tell_control(struct worker *w, enum upcall
 
 /* The packet is authentic and new: note that the peer lives, and where. */
 static void note_received(struct worker *w, struct keypair *keys, const struct message_data *header,
-	bool highest, bool keepalive, const struct endpoint *from)
+	bool highest, bool data, const struct endpoint *from)
 {
 	const struct endpoint *known = rcu_dereference(keys->peer->endpoint);
 
 	stamp(&keys->last_received_ns, w->now_ns);
-	if (!keepalive)
+	if (data)
 		stamp(&keys->last_received_data_ns, w->now_ns);
 	if (!atomic_load_explicit(&keys->confirmed, memory_order_relaxed))
 		tell_control(w, UPCALL_CONFIRMED, keys, from);
@@ -407,7 +425,7 @@ static struct keypair *open_datagram(struct worker *w, uint8_t *data, size_t len
 
 /* The frame is the sender's word; the network's is in the table. */
 static void deliver(struct worker *w, const struct keypair *keys, const struct message_data *header,
-	const struct message_inner *inner, uint8_t *frame, size_t len)
+	const struct message_inner *inner, uint8_t *frame, size_t len, uint8_t outer_ecn)
 {
 	struct network *net = table_get(&w->networks->by_van_id, message_van_id(inner->van_id));
 	struct offload_frame f = {.data = frame,
@@ -437,7 +455,33 @@ static void deliver(struct worker *w, const struct keypair *keys, const struct m
 		stats_drop(&w->counters, refused);
 		return;
 	}
+	if (ecn_matters(outer_ecn) && !ecn_inner(frame, len, outer_ecn)) {
+		stats_drop(&w->counters, DROP_ce_not_ect);
+		return;
+	}
+	if (peer_frame_max(keys->peer) < ETHERNET_HEADER_LEN + (size_t)net->mtu)
+		narrow_clamp(w, keys->peer, &f);
 	offload_join_frame(&w->join, &f);
+}
+
+/* Like any other frame once it is whole. The buffer is needed again, so it does not wait. */
+static __attribute__((noinline)) void deliver_part(struct worker *w, const struct keypair *keys,
+	const struct message_data *header, const struct message_inner *inner, const uint8_t *part,
+	size_t len)
+{
+	struct fragment_joined joined;
+
+	if (!narrow_receive(w, keys, header, inner, part, len, &joined))
+		return;
+	deliver(w, keys, header, inner, joined.frame, joined.len, joined.outer_ecn);
+	offload_join_flush(&w->join);
+}
+
+/* Whether a message counts for the timers of the session: what is answered at once, or is an answer,
+ * does not ask for a keepalive. */
+static bool is_data(unsigned int kind)
+{
+	return kind != MESSAGE_KEEPALIVE && kind != MESSAGE_PROBE && kind != MESSAGE_PROBE_ANSWER;
 }
 
 void forward_from_peer(struct worker *w, uint8_t *data, size_t len, const struct endpoint *from)
@@ -472,9 +516,11 @@ void forward_from_peer(struct worker *w, uint8_t *data, size_t len, const struct
 	stats_count(&w->counters, STAT_datagrams_received, 1);
 	inner = (const struct message_inner *)(data + sizeof(header));
 	kind = inner->kind & MESSAGE_KIND_MASK;
-	note_received(w, keys, &header, highest, kind == MESSAGE_KEEPALIVE, from);
+	note_received(w, keys, &header, highest, is_data(kind), from);
 	if (kind == MESSAGE_FRAME)
-		deliver(w, keys, &header, inner, payload, len - MESSAGE_OVERHEAD);
+		deliver(w, keys, &header, inner, payload, len - MESSAGE_OVERHEAD, w->outer_ecn);
+	else if (kind == MESSAGE_FRAGMENT)
+		deliver_part(w, keys, &header, inner, payload, len - MESSAGE_OVERHEAD);
 	else if (header.mode != MESSAGE_MODE_GCM)
 		stats_drop(&w->counters, DROP_mode_mismatch);
 	else if (kind != MESSAGE_KEEPALIVE)

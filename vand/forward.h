@@ -10,10 +10,14 @@
 #define VAND_FORWARD_H
 
 #include <linux/virtio_net.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "lib/addr.h"
+#include "vand/message.h"
 
+struct keypair;
+struct message_inner;
 struct network;
 struct peer;
 struct worker;
@@ -33,5 +37,12 @@ void forward_release(struct worker *w);
 
 /* Sessions changed: sends what waited for those that are there now, drops what waited too long. */
 void forward_pending(struct worker *w);
+
+/* For narrow.c. Seals len bytes behind an inner header on the worker's lane into a datagram of
+ * MESSAGE_OVERHEAD + len bytes, and counts them; whether to send from the lane's own port. */
+void forward_seal(struct worker *w, struct keypair *keys, enum message_mode mode,
+	const struct message_inner *inner, size_t len, uint8_t *datagram);
+bool forward_own_port(
+	struct worker *w, struct peer *peer, struct keypair *keys, const struct endpoint *to);
 
 #endif

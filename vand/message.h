@@ -94,7 +94,7 @@ static_assert(sizeof(struct message_inner) == 6, "an inner header is 6 bytes");
 
 enum message_kind {
 	MESSAGE_FRAME = 0,
-	MESSAGE_FRAGMENT = 1, /* reserved: id 2 | offset 2, low bit: more | part of a frame */
+	MESSAGE_FRAGMENT = 1, /* struct message_fragment | part of a frame */
 	MESSAGE_LEARN = 2,    /* reserved: MAC 6 | move number 4 */
 	MESSAGE_UNLEARN = 3,  /* reserved: MAC 6 | move number 4 | hint: X25519 key 32 or nothing */
 	MESSAGE_GROUP = 4,    /* reserved: group membership */
@@ -106,6 +106,13 @@ enum message_kind {
 };
 #define MESSAGE_KIND_MASK       0x1f
 #define MESSAGE_FLAG_NEEDS_CSUM 0x80
+
+/* In front of a part of a frame (vand/fragment.h). */
+struct message_fragment {
+	uint8_t id[2];     /* the same in all parts of a frame, another one in the next */
+	uint8_t offset[2]; /* of the part, even; low bit: more parts follow */
+};
+static_assert(sizeof(struct message_fragment) == 4, "4 bytes in front of a part");
 
 #define MESSAGE_OVERHEAD \
 	(sizeof(struct message_data) + sizeof(struct message_inner) + MESSAGE_TAG_LEN)
@@ -123,6 +130,10 @@ static_assert(MESSAGE_OVERHEAD == 38, "38 bytes around a frame");
 /* Tokens of the probes that try a lane's own source port; the lane is in the low byte. */
 #define MESSAGE_TOKEN_LANE      0x56414e6c616e6500ull
 #define MESSAGE_TOKEN_LANE_MASK 0xffull
+
+/* Tokens of the probes that measure the path MTU; the search's round is in the low 16 bits. */
+#define MESSAGE_TOKEN_PMTU      0x56414e706d740000ull
+#define MESSAGE_TOKEN_PMTU_MASK 0xffffull
 
 /* The largest UDP payload over IPv4; one send or receive slot. */
 #define MESSAGE_DATAGRAM_MAX 65507

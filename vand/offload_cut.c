@@ -19,10 +19,6 @@
 #include "vand/offload.h"
 #include "vand/offload_parse.h"
 
-#define IP6_HOP_BY_HOP   0
-#define IP6_ROUTING      43
-#define IP6_DEST_OPTIONS 60
-
 static bool length_agrees(uint16_t field, size_t len)
 {
 	return field == len || field == 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What offload_cut.c, offload_join.c and offload_csum.c share: byte order, the headers' offsets and
- * the arithmetic of Internet checksums (RFC 1071). Internal to them.
+ * What offload_*.c, toobig.c and ecn.c share: byte order, the headers' offsets and the arithmetic of
+ * Internet checksums (RFC 1071). Internal to them.
  *
  * A "sum" here is a ones' complement sum of big-endian 16-bit words as a number in host order, not
  * folded and not complemented: sums are added with +, and folded once at the end. A folded sum of
@@ -21,6 +21,12 @@
 
 #define PROTO_TCP 6
 #define PROTO_UDP 17
+
+/* IPv6 extension headers (RFC 8200 §4). */
+#define IP6_HOP_BY_HOP      0
+#define IP6_ROUTING         43
+#define IP6_FRAGMENT_HEADER 44
+#define IP6_DEST_OPTIONS    60
 
 /* Lengths of the fixed headers, and where in them the fields lie that change. */
 #define IP4_LEN         20u

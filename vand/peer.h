@@ -106,6 +106,9 @@ struct peer {
 	struct keypair *current;   /* RCU: what to send on; NULL: no session */
 	struct endpoint *endpoint; /* RCU: where to send; NULL: never heard of */
 
+	/* What the path takes (vand/pmtu.h), written by control, relaxed: peer_set_path(). */
+	_Atomic uint32_t path;
+
 	/* Sending, by udp.c: relaxed, any thread. */
 	/* A datagram larger than this did not leave with DF set; 0: none was refused yet. */
 	_Atomic uint16_t datagram_max;
@@ -116,6 +119,26 @@ struct peer {
 	struct peer_totals retired; /* counters of key pairs that are gone */
 	void *owner;                /* reconcile's record */
 };
+
+/* The largest frame that goes to the peer whole; UINT16_MAX where that is not known. */
+static inline size_t peer_frame_max(const struct peer *p)
+{
+	return atomic_load_explicit(&p->path, memory_order_relaxed) & UINT16_MAX;
+}
+
+/* The same. *ret_final: that is what was found out, and not what has to do for now. */
+static inline size_t peer_path(const struct peer *p, bool *ret_final)
+{
+	uint32_t path = atomic_load_explicit(&p->path, memory_order_relaxed);
+
+	*ret_final = path >> 16;
+	return path & UINT16_MAX;
+}
+
+static inline void peer_set_path(struct peer *p, uint16_t frame_max, bool final)
+{
+	atomic_store_explicit(&p->path, (uint32_t) final << 16 | frame_max, memory_order_relaxed);
+}
 
 /* Totals over all keys so far. Control thread. */
 struct peer_totals peer_totals(const struct peer *p);

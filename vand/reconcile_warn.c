@@ -48,8 +48,8 @@ static void mtu_line(struct json_object *array, const struct netmap_network *nn,
 	if (fits >= NETMAP_MTU_MIN)
 		snprintf(remedy, sizeof(remedy), "make the network with --mtu %u, or ", fits);
 	add_line(array,
-		"network %s (mtu %u): %s has MTU %u, %u needed for %s; full-size frames go out in "
-		"fragments and are slow: %sraise the MTU there",
+		"network %s (mtu %u): %s has MTU %u, %u needed for %s; full-size packets are refused "
+		"as too big or go out in parts: %sraise the MTU there",
 		nn->name, nn->mtu, where, has, nn->mtu + overhead(family),
 		family == AF_INET ? "IPv4" : "IPv6", remedy);
 }
@@ -94,8 +94,7 @@ static bool interface_said(const struct netmap_network *nn, const struct route_u
 	return false;
 }
 
-/* Paths that are narrower than their interface: a route with an MTU, or one that the kernel has
- * been told of by a router (RFC 1191, RFC 8201). */
+/* Paths that are narrower than their interface: as probes have found out, or a route says. */
 static void path_lines(const struct reconcile *r, const struct netmap_network *nn,
 	const struct route_underlay *list, size_t count, struct json_object *array)
 {
@@ -104,6 +103,7 @@ static void path_lines(const struct reconcile *r, const struct netmap_network *n
 	for (size_t i = 0; i < nn->peer_count && looked < PATHS_MAX; i++) {
 		struct peer *peer =
 			sessions_find_key(r->v->dataplane.sessions, &nn->peers[i].public_key);
+		struct session_view view;
 		uint32_t mtu;
 		struct ip ip;
 		int ifindex = 0;
@@ -114,6 +114,9 @@ static void path_lines(const struct reconcile *r, const struct netmap_network *n
 		looked++;
 		ip = endpoint_ip(peer->endpoint);
 		mtu = route_mtu_to(r->v->route, &ip, &ifindex);
+		session_view(r->v->dataplane.sessions, peer, &view);
+		if (view.path_mtu_final)
+			mtu = view.path_mtu;
 		if (interface_said(nn, list, count, ifindex))
 			continue;
 		if (!too_small(nn, mtu, ip.family))

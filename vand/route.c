@@ -466,6 +466,8 @@ static int on_route(const struct nlmsghdr *nlh, void *data)
 	const struct rtmsg *route = mnl_nlmsg_get_payload(nlh);
 	struct way *way = data;
 	struct nlattr *attr, *metric;
+	struct rta_cacheinfo cache = {0};
+	uint32_t mtu = 0;
 
 	if (nlh->nlmsg_type != RTM_NEWROUTE)
 		return MNL_CB_OK;
@@ -479,10 +481,15 @@ static int on_route(const struct nlmsghdr *nlh, void *data)
 			mnl_attr_for_each_nested(metric, attr)
 			{
 				if (mnl_attr_get_type(metric) == RTAX_MTU)
-					way->mtu = mnl_attr_get_u32(metric);
+					mtu = mnl_attr_get_u32(metric);
 			}
+		} else if (mnl_attr_get_type(attr) == RTA_CACHEINFO &&
+			   mnl_attr_get_payload_len(attr) >= sizeof(cache)) {
+			memcpy(&cache, mnl_attr_get_payload(attr), sizeof(cache));
 		}
 	}
+	/* One that ends some day is what the kernel believes of an ICMP message. */
+	way->mtu = cache.rta_expires ? 0 : mtu;
 	return MNL_CB_OK;
 }
 

@@ -44,8 +44,8 @@ struct route_underlay {
 int route_underlay(struct route *r, const int *skip, size_t skip_count,
 	struct route_underlay **ret_list, size_t *ret_count, struct err *e);
 
-/* MTU of the interface that leads to an address, 0: unknown or unreachable. *ret_ifindex (may be
- * NULL). */
+/* MTU of the interface that leads to an address, or of a route with one of its own, but never what
+ * ICMP said: that is not authentic. 0: unknown or unreachable. *ret_ifindex (may be NULL). */
 uint32_t route_mtu_to(struct route *r, const struct ip *to, int *ret_ifindex);
 
 #endif

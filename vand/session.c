@@ -171,6 +171,7 @@ int sessions_new(const struct session_config *config, const struct session_io *i
 		goto err_arenas;
 	s->backend = config->backend;
 	s->times = config->timers;
+	s->pmtu_raise_ns = io->send_whole ? config->pmtu_raise_ns : 0;
 	s->lanes = config->lanes;
 	s->io = *io;
 	s->counters = counters;
@@ -306,6 +307,8 @@ static struct session *session_new(struct sessions *s, const struct netmap_peer 
 	list_init(&p->live);
 	p->retry = (struct timer){.owner = p, .kind = SESSION_TIMER_RETRY};
 	p->confirm = (struct timer){.owner = p, .kind = SESSION_TIMER_CONFIRM};
+	p->path = (struct timer){.owner = p, .kind = SESSION_TIMER_PATH};
+	peer_set_path(&p->peer, UINT16_MAX, false);
 	take_over(p, from);
 	return p;
 }
@@ -441,6 +444,7 @@ void sessions_underlay_changed(struct sessions *s, uint64_t now_ns)
 		}
 		p->next_from.local = (struct ip){.family = AF_UNSPEC};
 		p->next_from.local_ifindex = 0;
+		session_path_changed(p);
 		/* Nothing can be sent there any more, for example because IPv4 is gone here: a
 		 * handshake tries the peer's other addresses. */
 		if ((p->peer.current && session_keepalive(p, now_ns) < 0) ||
@@ -514,6 +518,7 @@ static void sweep(struct session *p, uint64_t now_ns)
 		session_facts(p, &facts);
 		if (p->silent && facts.last_received_ns > p->silent_since_ns)
 			p->silent = false;
+		session_path_look(p, now_ns);
 		due = timers_look(&s->times, &facts, &p->memory, now_ns);
 		if (due & TIMERS_KEEPALIVE)
 			(void)session_keepalive(p, now_ns);
@@ -533,10 +538,19 @@ static void run_timer(struct sessions *s, struct timer *t, uint64_t now_ns)
 	struct session *p = t->owner;
 
 	timers_clear(&s->timers, t);
-	if (t->kind == SESSION_TIMER_RETRY)
+	switch ((enum session_timer)t->kind) {
+	case SESSION_TIMER_RETRY:
 		session_attempt_due(p, now_ns);
-	else
+		break;
+	case SESSION_TIMER_CONFIRM:
 		session_confirm(p, now_ns);
+		break;
+	case SESSION_TIMER_PATH:
+		session_path_due(p, now_ns);
+		break;
+	case SESSION_TIMER__COUNT:
+		break;
+	}
 }
 
 uint64_t sessions_tick(struct sessions *s, uint64_t now_ns)

@@ -39,6 +39,7 @@ struct session_config {
 	uint8_t lanes;   /* that we send on: control's, and one for each worker */
 	const struct seal_backend *backend;
 	struct session_timers timers;
+	uint64_t pmtu_raise_ns; /* between looks for a larger path MTU; 0: do not look for any */
 };
 
 /* Callbacks may call sessions_send(), sessions_probe() and sessions_want(), and must not add,
@@ -48,6 +49,8 @@ struct session_io {
 	/* Sends one datagram (a handshake message or a sealed DATA message). 0 or -errno; a failure
 	 * is counted by the callee and otherwise treated as a lost packet. */
 	int (*send)(void *ctx, const struct endpoint *to, const void *msg, size_t len);
+	/* The same in one IP packet (DF) or not at all: -EMSGSIZE. NULL: no path MTU discovery. */
+	int (*send_whole)(void *ctx, const struct endpoint *to, const void *msg, size_t len);
 	/* The stamp for the next INIT: larger than any ever returned, across restarts too. */
 	int (*next_stamp)(void *ctx, uint8_t ret_stamp[MESSAGE_STAMP_LEN]);
 	/* Our netmap's revision, and the MTU of the interface towards an end point (0: unknown). */
@@ -112,7 +115,8 @@ void sessions_confirmed(struct sessions *s, uint32_t local_index, uint64_t now_n
 /* A worker opened a packet with the highest counter so far, from elsewhere than peer->endpoint. */
 void sessions_moved(
 	struct sessions *s, uint32_t local_index, const struct endpoint *to, uint64_t now_ns);
-/* A worker opened a message of another kind than MESSAGE_FRAME. */
+/* A worker opened a message of another kind than MESSAGE_FRAME and MESSAGE_FRAGMENT. Of a
+ * MESSAGE_PROBE, which may be long, payload need only have the first MESSAGE_PROBE_LEN bytes. */
 void sessions_control(struct sessions *s, uint32_t local_index, uint32_t van_id, uint8_t kind,
 	const uint8_t *payload, size_t len, uint64_t now_ns);
 /* Our own addresses changed: tell every connected peer with a keepalive (it moves our end point
@@ -147,6 +151,8 @@ struct session_view {
 	uint64_t peer_epoch;        /* netmap revision that the peer said it has */
 	uint16_t peer_mtu;          /* of the interface that it answers from; 0: unknown */
 	uint8_t peer_lanes;
+	uint16_t path_mtu;   /* largest outer IP packet that is sent whole; 0: unknown */
+	bool path_mtu_final; /* that is what was found, and not what has to do for now */
 	struct endpoint candidates[NETMAP_TEPS_MAX];
 	size_t candidate_count;
 };

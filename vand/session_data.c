@@ -5,38 +5,75 @@
 #include "lib/wirebuf.h"
 #include "vand/session_internal.h"
 
-int session_send_message(struct session *p, uint32_t van_id, uint8_t kind, const void *payload,
-	size_t len, uint64_t now_ns)
+/* Seals a message whose body is in s->plain, behind the room for its inner header. 0 and its length
+ * in s->sealed, or -errno. */
+static int seal_message(
+	struct session *p, uint32_t van_id, uint8_t kind, size_t len, size_t *ret_len)
 {
 	struct sessions *s = p->engine;
 	struct keypair *k = p->peer.current;
 	struct message_inner inner = {.kind = kind};
 	struct lane_tx *lane;
-	size_t plain_len = sizeof(inner) + len, sealed_len;
+	size_t plain_len = sizeof(inner) + len;
 
 	if (!k || !p->peer.endpoint)
 		return -ENOTCONN;
-	if (len > SESSION_SEND_MAX)
-		return -EMSGSIZE;
 	if (!keypair_may_send(k, MESSAGE_LANE_CONTROL)) {
 		stats_drop(s->counters, DROP_key_exhausted);
 		return -ENOTCONN;
 	}
 	message_set_van_id(inner.van_id, van_id);
 	memcpy(s->plain, &inner, sizeof(inner));
-	if (len)
-		memcpy(s->plain + sizeof(inner), payload, len);
 	lane = &k->tx[MESSAGE_LANE_CONTROL];
-	sealed_len = seal_frame(s->backend, &k->send, MESSAGE_MODE_GCM, MESSAGE_LANE_CONTROL,
+	*ret_len = seal_frame(s->backend, &k->send, MESSAGE_MODE_GCM, MESSAGE_LANE_CONTROL,
 		k->remote_index, lane->counter++, s->plain, plain_len, s->sealed);
 	stats_add(&lane->blocks, seal_blocks(plain_len));
 	stats_add(&lane->packets, 1);
-	stats_add(&lane->bytes, len);
 	stats_count(s->counters, STAT_datagrams_sent, 1);
+	return 0;
+}
+
+int session_send_message(struct session *p, uint32_t van_id, uint8_t kind, const void *payload,
+	size_t len, uint64_t now_ns)
+{
+	struct sessions *s = p->engine;
+	struct keypair *k = p->peer.current;
+	size_t sealed_len;
+	int r;
+
+	if (len > SESSION_SEND_MAX)
+		return -EMSGSIZE;
+	if (len)
+		memcpy(s->plain + sizeof(struct message_inner), payload, len);
+	r = seal_message(p, van_id, kind, len, &sealed_len);
+	if (r < 0)
+		return r;
+	stats_add(&k->tx[MESSAGE_LANE_CONTROL].bytes, len);
 	atomic_store(&k->last_sent_ns, now_ns);
-	if (kind != MESSAGE_KEEPALIVE)
+	/* What is not to be answered. */
+	if (kind != MESSAGE_KEEPALIVE && kind != MESSAGE_PROBE_ANSWER)
 		atomic_store(&k->last_sent_data_ns, now_ns);
 	return s->io.send(s->io.ctx, p->peer.endpoint, s->sealed, sealed_len);
+}
+
+int session_send_probe(struct session *p, uint64_t token, size_t len, uint64_t now_ns)
+{
+	struct sessions *s = p->engine;
+	uint8_t *body = s->plain + sizeof(struct message_inner);
+	size_t sealed_len;
+	int r;
+
+	if (len < MESSAGE_PROBE_LEN || len > SESSION_SEND_MAX)
+		return -EMSGSIZE;
+	memset(body, 0, len);
+	message_set_counter(body, token);
+	r = seal_message(p, 0, MESSAGE_PROBE, len, &sealed_len);
+	if (r < 0)
+		return r;
+	r = s->io.send_whole(s->io.ctx, p->peer.endpoint, s->sealed, sealed_len);
+	if (r == 0)
+		atomic_store(&p->peer.current->last_sent_ns, now_ns);
+	return r;
 }
 
 int session_keepalive(struct session *p, uint64_t now_ns)
@@ -131,14 +168,18 @@ static void take_probe_answer(
 	struct sessions *s = p->engine;
 	struct wire_reader r = wire_reader(payload, len);
 	uint64_t token = wire_get_be64(&r);
+	size_t probe_len = wire_get_be16(&r);
 
-	(void)wire_get_be16(&r);
 	if (!wire_done(&r)) {
 		stats_drop(s->counters, DROP_bad_inner);
 		return;
 	}
 	if ((token & ~MESSAGE_TOKEN_LANE_MASK) == MESSAGE_TOKEN_LANE) {
 		own_port_answered(p, token & MESSAGE_TOKEN_LANE_MASK, now_ns);
+		return;
+	}
+	if ((token & ~MESSAGE_TOKEN_PMTU_MASK) == MESSAGE_TOKEN_PMTU) {
+		session_path_answer(p, token, probe_len, now_ns);
 		return;
 	}
 	for (size_t i = 0; i < SESSION_PROBES; i++) {

@@ -2,7 +2,7 @@
 /*
  * What the engine's files share: session.c (peers, tick), session_receive.c (handshake messages),
  * session_attempt.c (initiating), session_slots.c (keys and end points), session_data.c (messages
- * inside sessions). Nobody else includes this.
+ * inside sessions), session_path.c (path MTU). Nobody else includes this.
  *
  * Every public function is bracketed by session_enter() and session_leave(). What workers may still
  * be reading is put aside by session_discard() and freed when the outermost bracket closes, after
@@ -16,6 +16,7 @@
 #include "vand/cookie.h"
 #include "vand/handshake.h"
 #include "vand/keyarena.h"
+#include "vand/pmtu.h"
 #include "vand/session.h"
 #include "vand/timers.h"
 
@@ -49,7 +50,12 @@ enum attempt {
 	ATTEMPT_SLOW,   /* an INIT now and then, without end: a peer worth it */
 };
 
-enum session_timer { SESSION_TIMER_RETRY, SESSION_TIMER_CONFIRM, SESSION_TIMER__COUNT };
+enum session_timer {
+	SESSION_TIMER_RETRY,
+	SESSION_TIMER_CONFIRM,
+	SESSION_TIMER_PATH,
+	SESSION_TIMER__COUNT
+};
 
 struct session_probe {
 	uint64_t token;
@@ -102,6 +108,12 @@ struct session {
 	uint64_t peer_epoch;
 	uint16_t peer_mtu;
 	uint8_t peer_lanes;
+	/* The path to it. */
+	struct pmtu pmtu;
+	struct endpoint pmtu_of; /* whose remote side the search is about */
+	bool path_changed;       /* end point or interfaces may have: look before going on */
+	struct timer path;
+
 	struct cookie_bucket inits, resps, probes_answered, moves;
 	struct session_probe probes[SESSION_PROBES];
 };
@@ -118,6 +130,7 @@ struct sessions {
 	struct session_timers times;
 	uint8_t lanes;
 	uint8_t mesh[MESSAGE_MESH_LEN];
+	uint64_t pmtu_raise_ns; /* 0: no path MTU discovery */
 	struct session_io io;
 	struct counters *counters;
 	struct handshake_self self;
@@ -214,9 +227,23 @@ size_t session_targets(const struct session *p, const struct endpoint **ret_targ
 
 int session_send_message(struct session *p, uint32_t van_id, uint8_t kind, const void *payload,
 	size_t len, uint64_t now_ns);
+/* A PROBE padded to len bytes that leaves whole or not at all (-EMSGSIZE), and is no data. */
+int session_send_probe(struct session *p, uint64_t token, size_t len, uint64_t now_ns);
 /* 0, or -errno when it did not even leave. */
 int session_keepalive(struct session *p, uint64_t now_ns);
 /* The confirm timer, and its first turn. */
 void session_confirm(struct session *p, uint64_t now_ns);
+
+/* -- session_path.c -- */
+
+/* The session has another key or end point, or our interfaces are others: the search begins, goes
+ * on or begins anew at the next tick. */
+void session_path_changed(struct session *p);
+/* The path timer: sends what probes are due. Also where there is no session any more. */
+void session_path_due(struct session *p, uint64_t now_ns);
+/* Once a second in a session: does the result still hold? */
+void session_path_look(struct session *p, uint64_t now_ns);
+/* A probe with that token and body has arrived. */
+void session_path_answer(struct session *p, uint64_t token, size_t len, uint64_t now_ns);
 
 #endif

@@ -114,6 +114,7 @@ static void note_slots(struct session *p, uint64_t now_ns)
 	if (!has_keys) {
 		list_del(&p->live);
 		timers_clear(&s->timers, &p->confirm);
+		timers_clear(&s->timers, &p->path);
 	} else if (list_empty(&p->live)) {
 		if (list_empty(&s->live))
 			s->sweep_due_ns = now_ns + SESSION_SWEEP_NS;
@@ -153,6 +154,7 @@ static void make_current(struct session *p, struct keypair *k, uint64_t now_ns)
 	p->no_path = false;
 	p->silent = false;
 	timers_clear(&s->timers, &p->confirm); /* that was about another key */
+	session_path_changed(p);
 	session_attempt_stop(p);
 }
 
@@ -203,6 +205,7 @@ void session_drop_keys(struct session *p, uint64_t made_until_ns)
 		rcu_assign_pointer(p->peer.current, NULL);
 		retire(p, current);
 		p->silent = false;
+		session_path_due(p, 0);
 	}
 	if (p->next && p->next->created_ns <= made_until_ns) {
 		retire(p, p->next);
@@ -228,6 +231,7 @@ void session_set_endpoint(struct session *p, const struct endpoint *to)
 		forget_own_ports(p->peer.current);
 	}
 	rcu_assign_pointer(p->peer.endpoint, new);
+	session_path_changed(p);
 	if (old)
 		session_discard(s, DISCARDED_ENDPOINT, old);
 }

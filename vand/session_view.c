@@ -72,6 +72,8 @@ void session_view(const struct sessions *s, const struct peer *peer, struct sess
 		.peer_epoch = p->peer_epoch,
 		.peer_mtu = p->peer_mtu,
 		.peer_lanes = p->peer_lanes,
+		.path_mtu = pmtu_limit(&p->pmtu),
+		.path_mtu_final = pmtu_is_final(&p->pmtu),
 		.candidate_count = p->candidate_count};
 
 	(void)s;

@@ -39,6 +39,10 @@
 	X(not_ours, "frame from the TAP whose source MAC is not this node's")               \
 	X(bad_frame, "frame from the TAP that contradicts its own offload header")          \
 	X(too_big, "frame larger than the path to the peer")                                \
+	X(fragment_bad, "part of a frame, malformed or at odds with the others")            \
+	X(fragment_timeout, "frame in parts of which some did not come in time")            \
+	X(fragment_evicted, "incomplete frame that gave way to a newer one")                \
+	X(ce_not_ect, "congestion marked by the underlay on traffic that knows no ECN")     \
 	X(key_exhausted, "key used up before a new one was made")                           \
 	X(send_failed, "the kernel did not take a datagram")                                \
 	X(tap_failed, "the TAP did not take a frame")                                       \
@@ -57,6 +61,10 @@
 	X(datagrams_received, "DATA messages")                                      \
 	X(receives, "receive slots filled; GRO puts several datagrams in one")      \
 	X(wakeups, "turns of a worker's loop")                                      \
+	X(frames_cut, "frames sent in parts, too large for the path")               \
+	X(too_big_answered, "likewise, answered by ICMP \"too big\"")               \
+	X(frames_rejoined, "frames received in parts, and complete")                \
+	X(mss_clamped, "TCP SYNs whose MSS was lowered for such a path")            \
 	X(sent_fragmentable, "datagrams larger than the path MTU, sent without DF") \
 	X(gso_fallbacks, "GSO sends that failed and were repeated one by one")      \
 	X(init_sent, "handshake INITs")                                             \
@@ -68,7 +76,8 @@
 	X(sessions_made, "key pairs made")                                          \
 	X(rekeys, "of these, while there was a session")                            \
 	X(endpoint_moves, "end points that moved")                                  \
-	X(keepalives_sent, "keepalives")
+	X(keepalives_sent, "keepalives")                                            \
+	X(pmtu_probes, "probes of the path MTU")
 
 enum drop_reason {
 #define X(name, text) DROP_##name,

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include "vand/offload.h"
 
 /* Kernels from 6.2; Debian 12's headers lack them. */
 #ifndef TUN_F_USO4
@@ -47,14 +48,17 @@ static void ask_for_offload(struct tap *tap)
 	}
 }
 
-/* Attaches one more descriptor to the device, or makes it. *ifr's name is as the kernel has it
- * afterwards. The descriptor or -errno. */
+/* Attaches one more descriptor to the device, or makes it. *ifr's name and flags are as the kernel
+ * has them afterwards: flags that a driver does not know it ignores. The descriptor or -errno. */
 static int open_queue(struct ifreq *ifr)
 {
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC), error;
+	unsigned int known;
 
 	if (fd < 0)
 		return -errno;
+	if (ioctl(fd, TUNGETFEATURES, &known) == 0)
+		ifr->ifr_flags &= (short)(known | IFF_TUN_EXCL);
 	if (ioctl(fd, TUNSETIFF, ifr) == 0)
 		return fd;
 	error = errno;
@@ -80,6 +84,7 @@ int tap_open(
 	tap.fd[tap.queues++] = fd;
 	memcpy(tap.ifname, ifr.ifr_name, IFNAMSIZ);
 	tap.ifindex = (int)if_nametoindex(tap.ifname);
+	tap.bare = !(ifr.ifr_flags & IFF_VNET_HDR);
 	while (tap.queues < queues) {
 		ifr.ifr_flags = flags;
 		fd = open_queue(&ifr);
@@ -87,7 +92,7 @@ int tap_open(
 			break;
 		tap.fd[tap.queues++] = fd;
 	}
-	if (offload)
+	if (offload && !tap.bare)
 		ask_for_offload(&tap);
 	*ret_tap = tap;
 	return 0;
@@ -99,13 +104,14 @@ void tap_close(struct tap *tap)
 		close(tap->fd[--tap->queues]);
 }
 
-int tap_probe(bool *ret_uso, struct err *e)
+int tap_probe(bool *ret_vnet, bool *ret_uso, struct err *e)
 {
 	struct tap tap;
 	int rc = tap_open(&tap, "vanprobe%d", 1, true, e); /* the kernel fills in a free number */
 
 	if (rc < 0)
 		return rc;
+	*ret_vnet = !tap.bare;
 	*ret_uso = tap.uso;
 	tap_close(&tap);
 	return 0;
@@ -118,8 +124,14 @@ ssize_t tap_read(const struct tap *tap, unsigned int queue, struct virtio_net_hd
 		{.iov_base = ret_vnet, .iov_len = sizeof(*ret_vnet)},
 		{.iov_base = frame, .iov_len = size},
 	};
-	ssize_t n = readv(tap->fd[queue], iov, 2);
+	ssize_t n;
 
+	if (tap->bare) {
+		memset(ret_vnet, 0, sizeof(*ret_vnet));
+		n = read(tap->fd[queue], frame, size);
+		return n < 0 ? -errno : n;
+	}
+	n = readv(tap->fd[queue], iov, 2);
 	if (n < 0)
 		return -errno;
 	if ((size_t)n < sizeof(*ret_vnet))
@@ -127,9 +139,24 @@ ssize_t tap_read(const struct tap *tap, unsigned int queue, struct virtio_net_hd
 	return n - (ssize_t)sizeof(*ret_vnet);
 }
 
+/* To a TAP without vnet headers: what the header asks for is done here. */
+static int write_bare(int fd, const struct iovec *iov)
+{
+	const struct virtio_net_hdr *vnet = iov->iov_base;
+	uint8_t *frame = (uint8_t *)iov->iov_base + sizeof(*vnet);
+	const size_t len = iov->iov_len - sizeof(*vnet);
+
+	if (vnet->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
+		offload_complete_checksum(frame, len, vnet->csum_start, vnet->csum_offset) < 0)
+		return -EINVAL;
+	return write(fd, frame, len) < 0 ? -errno : 0;
+}
+
 int tap_write(
 	const struct tap *tap, unsigned int queue, const struct iovec *iov, unsigned int count)
 {
+	if (tap->bare)
+		return write_bare(tap->fd[queue], iov);
 	if (writev(tap->fd[queue], iov, (int)count) < 0)
 		return -errno;
 	return 0;

@@ -20,6 +20,7 @@ struct tap {
 				 * last written to */
 	int ifindex;
 	char ifname[IFNAMSIZ];
+	bool bare;    /* an old driver, without virtio_net_hdr: no super-frames either */
 	bool offload; /* TCP super-frames and partial checksums, both ways */
 	bool uso;     /* UDP super-frames too (kernels from 6.2): reading and writing */
 };
@@ -36,10 +37,10 @@ void tap_close(struct tap *tap);
 
 /*
  * Makes a device and removes it again, in order to know before anything else is set up whether we
- * may and what the kernel gives. Errors as tap_open(). *ret_uso: this kernel takes UDP
- * super-frames.
+ * may and what the kernel gives. Errors as tap_open(). *ret_vnet: frames may be written with a
+ * virtio_net_hdr, as TCP super-frames for one; *ret_uso: as UDP super-frames too.
  */
-int tap_probe(bool *ret_uso, struct err *e);
+int tap_probe(bool *ret_vnet, bool *ret_uso, struct err *e);
 
 /*
  * Reads one frame of at most size bytes from a queue. Returns its length without the vnet header, -EAGAIN when
@@ -48,7 +49,8 @@ int tap_probe(bool *ret_uso, struct err *e);
 ssize_t tap_read(const struct tap *tap, unsigned int queue, struct virtio_net_hdr *ret_vnet,
 	void *frame, size_t size);
 
-/* Writes one frame to a queue; iov[0] begins with the vnet header. 0 or -errno. */
+/* Writes one frame to a queue; iov[0] begins with the vnet header. Where the TAP takes none, the
+ * frame is in iov[0] as a whole, and its checksum is completed there. 0 or -errno. */
 int tap_write(
 	const struct tap *tap, unsigned int queue, const struct iovec *iov, unsigned int count);
 

@@ -31,7 +31,16 @@
 
 union control {
 	struct cmsghdr align;
-	uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
+	uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t)) +
+		      CMSG_SPACE(sizeof(int))];
+};
+
+/* One datagram, and how it is to leave. */
+struct single {
+	const struct endpoint *to;
+	const void *data;
+	size_t len;
+	uint8_t tos;
 };
 
 static enum udp_family family_of(const struct endpoint *ep)
@@ -79,6 +88,17 @@ static void put_segment_len(struct msghdr *msg, union control *control, uint16_t
 	memcpy(CMSG_DATA(c), &segment_len, sizeof(segment_len));
 }
 
+static void put_tos(struct msghdr *msg, union control *control, enum udp_family family, int tos)
+{
+	struct cmsghdr *c;
+
+	if (tos == 0)
+		return; /* the socket's own */
+	c = family == UDP_IPV4 ? next_cmsg(msg, control, IPPROTO_IP, IP_TOS, sizeof(tos))
+			       : next_cmsg(msg, control, IPPROTO_IPV6, IPV6_TCLASS, sizeof(tos));
+	memcpy(CMSG_DATA(c), &tos, sizeof(tos));
+}
+
 static void fill_message(struct msghdr *msg, struct iovec *iov, const struct endpoint *to,
 	const void *data, size_t len)
 {
@@ -106,50 +126,62 @@ static int send_message(int fd, const struct msghdr *msg)
 	}
 }
 
-static int send_datagram(
-	int fd, const struct endpoint *to, bool with_source, const void *data, size_t len)
+static int send_once(int fd, const struct single *one, bool with_source)
 {
 	union control control;
 	struct msghdr msg;
 	struct iovec iov;
 
-	fill_message(&msg, &iov, to, data, len);
+	fill_message(&msg, &iov, one->to, one->data, one->len);
 	if (with_source)
-		put_source(&msg, &control, to);
+		put_source(&msg, &control, one->to);
+	put_tos(&msg, &control, family_of(one->to), one->tos);
 	return send_message(fd, &msg);
+}
+
+/* From the address that the peer talks to, or, where that one is gone, from any. */
+static int send_datagram(int fd, const struct single *one)
+{
+	int rc = send_once(fd, one, true);
+
+	return rc == -EINVAL || rc == -EADDRNOTAVAIL ? send_once(fd, one, false) : rc;
 }
 
 /* One datagram by whatever means it takes: with DF on fd, else without on fd_nodf.
  * *ret_fragmentable: it went without. */
-static int send_somehow(int fd, int fd_nodf, const struct endpoint *to, const void *data,
-	size_t len, bool known_too_big, bool *ret_fragmentable)
+static int send_somehow(
+	int fd, int fd_nodf, const struct single *one, bool known_too_big, bool *ret_fragmentable)
 {
 	int rc = -EMSGSIZE;
 
 	*ret_fragmentable = false;
 	if (fd < 0)
 		return -EAFNOSUPPORT;
-	if (!known_too_big) {
-		rc = send_datagram(fd, to, true, data, len);
-		if (rc == -EINVAL || rc == -EADDRNOTAVAIL)
-			rc = send_datagram(fd, to, false, data, len);
-	}
+	if (!known_too_big)
+		rc = send_datagram(fd, one);
 	if (rc == -EMSGSIZE && fd_nodf >= 0) {
 		*ret_fragmentable = true;
-		rc = send_datagram(fd_nodf, to, true, data, len);
-		if (rc == -EINVAL || rc == -EADDRNOTAVAIL)
-			rc = send_datagram(fd_nodf, to, false, data, len);
+		rc = send_datagram(fd_nodf, one);
 	}
 	return rc;
 }
 
 int udp_send(const struct udp *udp, const struct endpoint *to, const void *data, size_t len)
 {
+	const struct single one = {.to = to, .data = data, .len = len};
 	enum udp_family family = family_of(to);
 	bool fragmentable;
 
 	return send_somehow(
-		udp->of[0].main[family], udp->fd_nodf[family], to, data, len, false, &fragmentable);
+		udp->of[0].main[family], udp->fd_nodf[family], &one, false, &fragmentable);
+}
+
+int udp_send_whole(const struct udp *udp, const struct endpoint *to, const void *data, size_t len)
+{
+	const struct single one = {.to = to, .data = data, .len = len};
+	int fd = udp->of[0].main[family_of(to)];
+
+	return fd < 0 ? -EAFNOSUPPORT : send_datagram(fd, &one);
 }
 
 /* -- batches -- */
@@ -164,6 +196,7 @@ int udp_tx_init(
 	tx->udp = udp;
 	tx->sockets = &udp->of[worker];
 	tx->counters = counters;
+	tx->tos = 0;
 	tx->count = 0;
 	for (unsigned int i = 0; i < UDP_TX_SLOTS; i++)
 		tx->slots[i].data = memory + (size_t)i * UDP_TX_SLOT_SIZE;
@@ -179,8 +212,9 @@ void udp_tx_done(struct udp_tx *tx)
 static bool slot_takes(
 	const struct udp_tx *tx, const struct udp_tx_slot *slot, bool own_port, size_t len)
 {
-	return !slot->closed && slot->own_port == own_port && len <= slot->segment_len &&
-	       slot->segments < tx->udp->gso_segments && slot->len + len <= MESSAGE_DATAGRAM_MAX;
+	return !slot->closed && slot->own_port == own_port && slot->tos == tx->tos &&
+	       len <= slot->segment_len && slot->segments < tx->udp->gso_segments &&
+	       slot->len + len <= MESSAGE_DATAGRAM_MAX;
 }
 
 uint8_t *udp_tx_reserve(
@@ -207,6 +241,7 @@ uint8_t *udp_tx_reserve(
 		slot->len = 0;
 		slot->segments = 0;
 		slot->segment_len = (uint16_t)len;
+		slot->tos = tx->tos;
 		slot->own_port = own_port;
 		slot->closed = false;
 	}
@@ -235,9 +270,10 @@ static void send_singly(struct udp_tx *tx, const struct udp_tx_slot *slot, bool 
 	for (uint32_t at = 0; at < slot->len; at += slot->segment_len) {
 		uint32_t left = slot->len - at;
 		uint32_t len = left < slot->segment_len ? left : slot->segment_len;
+		const struct single one = {
+			.to = &slot->to, .data = slot->data + at, .len = len, .tos = slot->tos};
 		bool fragmentable;
-		int rc = send_somehow(
-			fd, fd_nodf, &slot->to, slot->data + at, len, known_too_big, &fragmentable);
+		int rc = send_somehow(fd, fd_nodf, &one, known_too_big, &fragmentable);
 
 		if (rc == -EMSGSIZE) {
 			stats_drop(tx->counters, DROP_too_big);
@@ -309,6 +345,7 @@ static void send_run(struct udp_tx *tx, int fd, const struct udp_tx_slot *slots,
 
 		fill_message(msg, &iov[i], &slots[i].to, slots[i].data, slots[i].len);
 		put_source(msg, &control[i], &slots[i].to);
+		put_tos(msg, &control[i], family_of(&slots[i].to), slots[i].tos);
 		if (slots[i].segments > 1)
 			put_segment_len(msg, &control[i], slots[i].segment_len);
 	}
@@ -386,6 +423,13 @@ static void read_control(struct msghdr *msg, struct udp_rx_slot *slot)
 			memcpy(&segment_len, CMSG_DATA(c), sizeof(segment_len));
 			if (segment_len > 0)
 				slot->segment_len = (uint32_t)segment_len;
+		} else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
+			slot->tos = *CMSG_DATA(c); /* one byte */
+		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
+			int class;
+
+			memcpy(&class, CMSG_DATA(c), sizeof(class));
+			slot->tos = (uint8_t) class;
 		} else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
 			struct in_pktinfo info;
 
@@ -427,6 +471,7 @@ int udp_rx_batch(struct udp_rx *rx, int fd)
 
 		slot->len = rx->messages[i].msg_len;
 		slot->segment_len = slot->len;
+		slot->tos = 0;
 		memset(&slot->from, 0, sizeof(slot->from));
 		if (rx->names[i].ss_family == AF_INET6)
 			memcpy(&slot->from.remote.in6, &rx->names[i],

@@ -36,12 +36,14 @@ struct udp {
 				    * receives */
 	uint16_t gso_segments;     /* most segments that one send takes; 1: no GSO */
 	bool gro;
+	bool tos; /* received datagrams come with their TOS */
 };
 
 struct udp_options {
 	unsigned int workers; /* 1…UDP_WORKERS_MAX */
 	bool gso;
 	bool gro;
+	bool tos;
 };
 
 /* Binds the port on both families (0: a free one). -EADDRINUSE and others say what to do. */
@@ -50,19 +52,22 @@ void udp_close(struct udp *udp);
 
 /* One datagram at once from the main port, from any thread. 0 or -errno. */
 int udp_send(const struct udp *udp, const struct endpoint *to, const void *data, size_t len);
+/* The same with DF or not at all: -EMSGSIZE where it is larger than the interface takes. */
+int udp_send_whole(const struct udp *udp, const struct endpoint *to, const void *data, size_t len);
 
 /* -- sending in batches -- */
 
 #define UDP_TX_SLOTS     16
 #define UDP_TX_SLOT_SIZE (64 * 1024)
 
-/* One future sendmsg: datagrams of equal length (the last may be shorter) to one peer. */
+/* One future sendmsg: datagrams of equal length (the last may be shorter) and TOS to one peer. */
 struct udp_tx_slot {
 	struct peer *peer;
 	struct endpoint to; /* as it was when the slot was opened */
 	uint32_t len;
 	uint16_t segment_len; /* length of the first datagram */
 	uint16_t segments;
+	uint8_t tos;   /* or traffic class */
 	bool own_port; /* leaves from the lane's own port */
 	bool closed;   /* a shorter datagram ended it */
 	uint8_t *data; /* UDP_TX_SLOT_SIZE bytes */
@@ -72,6 +77,7 @@ struct udp_tx {
 	const struct udp *udp;
 	const struct udp_sockets *sockets; /* of the worker that owns the batch */
 	struct counters *counters;         /* the same worker's */
+	uint8_t tos;                       /* of what is reserved from now on */
 	unsigned int count;
 	struct udp_tx_slot slots[UDP_TX_SLOTS];
 };
@@ -103,6 +109,7 @@ struct udp_rx_slot {
 	uint8_t *data;
 	uint32_t len;
 	uint32_t segment_len; /* datagrams begin every segment_len bytes; the last may be shorter */
+	uint8_t tos;          /* of all of them: the kernel joins only equals. 0: not asked for */
 	struct endpoint from; /* with the local address it came to */
 };
 

@@ -160,6 +160,10 @@ static int open_main(struct udp *udp, enum udp_family family)
 		set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
 	else
 		set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+	if (udp->tos && family == UDP_IPV4)
+		set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
+	else if (udp->tos)
+		set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
 	if (udp->gso_segments > 1 && set_option(fd, SOL_UDP, UDP_SEGMENT, 0) < 0)
 		udp->gso_segments = 1;
 	if (udp->gro && set_option(fd, SOL_UDP, UDP_GRO, 1) < 0)
@@ -240,7 +244,8 @@ int udp_open(struct udp *ret_udp, uint16_t port, const struct udp_options *optio
 		.workers = options->workers,
 		.fd_nodf = {-1, -1},
 		.gso_segments = options->gso ? GSO_SEGMENTS : 1,
-		.gro = options->gro};
+		.gro = options->gro,
+		.tos = options->tos};
 	int rc;
 
 	for (unsigned int i = 0; i < UDP_WORKERS_MAX; i++)

@@ -30,7 +30,8 @@ struct upcall_message {
 	uint32_t local_index;
 	uint32_t van_id;
 	uint8_t message_kind;
-	uint16_t len; /* of data */
+	uint16_t len;         /* of data */
+	uint32_t message_len; /* UPCALL_CONTROL: that it had; of a probe, data is only the token */
 	struct endpoint from;
 	uint8_t data[UPCALL_DATA_MAX];
 };

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <urcu-qsbr.h>
 #include "lib/clock.h"
+#include "vand/ecn.h"
 #include "vand/forward.h"
 #include "vand/network.h"
 #include "vand/tap.h"
@@ -23,7 +24,7 @@
 #define UDP_BUDGET_BATCHES 2
 #define EVENTS_MAX         16
 
-#define PENDING_LOOK_MS 1000
+#define LOOK_MS 1000 /* at what waits: for a session, or for the rest of its parts */
 
 /* epoll's 64 bits: what it is, and which. An id, not a pointer: the network may be gone by the time
  * that the worker looks. */
@@ -41,6 +42,11 @@ static int watch(const struct worker *w, int fd, uint64_t ref)
 	return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
 
+unsigned int worker_tap_queue(const struct worker *w, const struct network *net)
+{
+	return w->index < net->tap->queues ? w->index : 0;
+}
+
 /* offload_emit: a frame, single or joined, is ready for its TAP. */
 static void write_to_tap(void *ctx, const void *tap, const struct iovec *iov, unsigned int count,
 	unsigned int segments, size_t len)
@@ -48,10 +54,8 @@ static void write_to_tap(void *ctx, const void *tap, const struct iovec *iov, un
 	struct worker *w = ctx;
 	struct network *net = (struct network *)tap;
 	struct network_counters *counters = &net->counters[w->index];
-	/* A flow comes back out of the queue that it was written to. */
-	unsigned int queue = w->index < net->tap->queues ? w->index : 0;
 
-	if (tap_write(net->tap, queue, iov, count) < 0) {
+	if (tap_write(net->tap, worker_tap_queue(w, net), iov, count) < 0) {
 		stats_add(&w->counters.drops[DROP_tap_failed], segments);
 		return;
 	}
@@ -75,7 +79,10 @@ static int allocate(struct worker *w)
 	rc = udp_tx_init(&w->tx, w->udp, w->index, &w->counters);
 	if (rc < 0)
 		return rc;
-	return udp_rx_init(&w->rx);
+	rc = udp_rx_init(&w->rx);
+	if (rc < 0)
+		return rc;
+	return fragment_init(&w->fragments, &w->counters);
 }
 
 int worker_new(const struct worker_config *config, struct worker **ret_worker)
@@ -94,6 +101,7 @@ int worker_new(const struct worker_config *config, struct worker **ret_worker)
 	w->index = config->index;
 	w->lane = (uint8_t)(MESSAGE_LANE_WORKER + config->index);
 	w->several = config->several;
+	w->copy_tos = config->copy_tos;
 	w->busy_poll_ns = (uint64_t)config->busy_poll_us * NS_PER_US;
 	w->wake_fd = -1;
 	pending_init(&w->pending);
@@ -132,6 +140,7 @@ void worker_free(struct worker *w)
 	pending_done(&w->pending);
 	udp_tx_done(&w->tx);
 	udp_rx_done(&w->rx);
+	fragment_done(&w->fragments);
 	free(w->frame_memory);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
@@ -164,6 +173,7 @@ static void read_udp(struct worker *w, int fd)
 			const struct udp_rx_slot *slot = &w->rx.slots[i];
 			uint32_t at = 0;
 
+			w->outer_ecn = slot->tos & ECN_MASK;
 			do {
 				uint32_t left = slot->len - at;
 
@@ -227,7 +237,8 @@ static int wait_for_events(struct worker *w, struct epoll_event *events)
 	if (n != 0)
 		return n;
 	rcu_thread_offline();
-	n = epoll_wait(w->epoll_fd, events, EVENTS_MAX, w->pending.head ? PENDING_LOOK_MS : -1);
+	n = epoll_wait(w->epoll_fd, events, EVENTS_MAX,
+		w->pending.head || w->fragments.count ? LOOK_MS : -1);
 	rcu_thread_online();
 	return n;
 }
@@ -250,6 +261,8 @@ static void *run(void *arg)
 			handle_event(w, events[i].data.u64);
 		if (n == 0 && w->pending.head)
 			forward_pending(w);
+		if (w->fragments.count)
+			fragment_expire(&w->fragments, w->now_ns);
 		udp_tx_flush(&w->tx);
 	}
 	rcu_unregister_thread();

@@ -53,15 +53,24 @@ def test_full_size_tcp_over_1460(net):
 
 
 def test_mtu_too_large_for_the_underlay(net):
-    """A network of 1400 on 1460 bytes: slower, but everything arrives; counted and warned about."""
+    """A network of 1400 on 1460 bytes: everything arrives, or is refused with the size that does; counted and
+    warned about."""
     m = Mesh(net, names=("a", "b"), mtu=1460, v6=False, options={"mtu": 1400})
     m.connect()
     check(m.a.ns.link("vcider0")["mtu"] == 1400, "the interface has the MTU that was asked for")
-    m.a.ns.ping(m.b.ip4(), size=1400 - 28, extra=("-M", "do"))
-    m.b.ns.ping(m.a.ip4(), size=1400 - 28, extra=("-M", "do"))
+    for a, b in ((m.a, m.b), (m.b, m.a)):
+        wait_until(lambda: a.peers()[b.name]["path_mtu_proven"], 10, "%s knows the path" % a.name)
+        out = a.ns.run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", "1372", b.ip4(), ok=False)
+        check("mtu = 1380" in out.stdout, "1400 bytes are too big, 1380 are not:\n" + out.stdout + out.stderr)
+        a.ns.ping(b.ip4(), size=1380 - 28, extra=("-M", "do"))
+        a.ns.ip("route", "flush", "cache")
+        a.ns.ping(b.ip4(), size=1400 - 28, extra=("-M", "dont"))
     tcp([(m.a, m.b, m.b.ip4()), (m.b, m.a, m.a.ip4())], megabytes=5)
     for node in (m.a, m.b):
-        check(node.stats()["sent_fragmentable"] > 0, "%s counts it: %s" % (node.name, node.stats()))
+        stats = node.stats()
+        check(stats["frames_cut"] > 0 and stats["too_big_answered"] > 0 and stats["mss_clamped"] > 0,
+              "%s counts it: %s" % (node.name, stats))
+        not_fragmented(node)
         warnings = node.status()["warnings"]
         check(any("1400" in w and "1460" in w or "mtu" in w.lower() for w in warnings),
               "%s warns of it: %s" % (node.name, warnings))
@@ -70,15 +79,28 @@ def test_mtu_too_large_for_the_underlay(net):
               "vanctl status shows the warning:\n" + out.stdout)
 
 
+def test_without_discovery_the_kernel_fragments(net):
+    m = Mesh(net, names=("a", "b"), mtu=1460, v6=False, options={"mtu": 1400},
+             config={"pmtu_discovery": False})
+    m.connect()
+    m.a.ns.ping(m.b.ip4(), size=1400 - 28, extra=("-M", "do"))
+    m.b.ns.ping(m.a.ip4(), size=1400 - 28, extra=("-M", "do"))
+    tcp([(m.a, m.b, m.b.ip4()), (m.b, m.a, m.a.ip4())], megabytes=5)
+    for node in (m.a, m.b):
+        check(node.stats()["sent_fragmentable"] > 0, "%s counts it: %s" % (node.name, node.stats()))
+        check(any("1460" in w for w in node.status()["warnings"]), "%s warns: %s" % (node.name, node.status()))
+
+
 def test_mtu_of_the_underlay_changes(net):
     m = Mesh(net, names=("a", "b"), v6=False)
     m.connect()
-    for node in (m.a, m.b):
-        node.ns.ip("link", "set", "eth0", "mtu", "1400")
-    wait_until(lambda: m.a.status()["warnings"] and m.b.status()["warnings"], 15, "status warns on both")
-    m.a.ns.ping(m.b.ip4(), size=MTU - 28, count=5)
-    tcp([(m.a, m.b, m.b.ip4())], megabytes=2)
-    for node in (m.a, m.b):
-        node.ns.ip("link", "set", "eth0", "mtu", "1500")
-    wait_until(lambda: not m.a.status()["warnings"], 15, "and not any more")
-    m.a.ns.ping(m.b.ip4(), size=MTU - 28, count=5)
+    for mtu, warned in ((1400, True), (1500, False)):
+        for node in (m.a, m.b):
+            node.ns.ip("link", "set", "eth0", "mtu", str(mtu))
+        wait_until(lambda: bool(m.a.status()["warnings"]) == bool(m.b.status()["warnings"]) == warned, 15,
+                   "status warns on both, or does not any more")
+        m.a.ns.ping(m.b.ip4(), size=MTU - 28, count=5, extra=("-M", "dont"))
+        tcp([(m.a, m.b, m.b.ip4())], megabytes=2)
+        for node, peer in ((m.a, "b"), (m.b, "a")):
+            wait_until(lambda: node.peers()[peer]["path_mtu"] == mtu and node.peers()[peer]["path_mtu_proven"], 10,
+                       lambda: "%s finds a path MTU of %d: %s" % (node.name, mtu, node.peers()))

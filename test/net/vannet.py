@@ -549,13 +549,13 @@ class Mesh:
         v4, v6 = self.switch.attach(ns, host=host)
         return Console(self.net, ns, v4 or v6, **options)
 
-    def add(self, name, config=None, build=None, join=True, attach=None, **join_options):
+    def add(self, name, config=None, build=None, join=True, attach=None, wrap=(), **join_options):
         """A node on the switch, or wherever attach(namespace) puts it."""
         ns = Namespace(self.net, name)
         if self.quiet:
             ns.sysctl("net/ipv6/conf/default/disable_ipv6", 1)
         (attach or self.switch.attach)(ns)
-        node = Node(self.net, ns, config=config, build=build)
+        node = Node(self.net, ns, config=config, build=build, wrap=wrap)
         self.nodes[name] = node
         setattr(self, name, node)
         if join:

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,6 +113,8 @@ struct sim_node {
 	uint64_t stream_received, stream_double;
 	uint8_t *stream_seen; /* SIM_STREAM_MAX bytes */
 	uint64_t probed_token, probed_rtt_ns;
+	uint16_t mtu;              /* of its interface */
+	size_t path_takes;         /* IP packets with DF that are larger get lost; 0: none do */
 	unsigned int data_unknown; /* DATA for a key that is not there (any more) */
 	unsigned int controls;     /* io.control calls */
 	unsigned int sent[5];      /* datagrams by type */
@@ -226,6 +229,18 @@ static inline int sim_io_send(void *ctx, const struct endpoint *to, const void *
 	return 0;
 }
 
+static inline int sim_io_send_whole(
+	void *ctx, const struct endpoint *to, const void *msg, size_t len)
+{
+	struct sim_node *node = ctx;
+
+	if (len + 28 > node->mtu)
+		return -EMSGSIZE;
+	if (node->path_takes && len + 28 > node->path_takes)
+		return 0;
+	return sim_io_send(ctx, to, msg, len);
+}
+
 static inline int sim_io_next_stamp(void *ctx, uint8_t ret_stamp[MESSAGE_STAMP_LEN])
 {
 	struct sim_node *node = ctx;
@@ -244,7 +259,7 @@ static inline uint64_t sim_io_epoch(void *ctx)
 static inline uint16_t sim_io_mtu(void *ctx, const struct endpoint *to)
 {
 	(void)to;
-	return (uint16_t)(1500 + ((struct sim_node *)ctx)->number);
+	return ((struct sim_node *)ctx)->mtu;
 }
 
 static inline void sim_io_changed(void *ctx, struct peer *peer, enum peer_state state)
@@ -362,7 +377,7 @@ static inline void sim_open(
 	stats_add(&rx->bytes, len - MESSAGE_OVERHEAD);
 	kind = inner->kind & MESSAGE_KIND_MASK;
 	atomic_store(&k->last_received_ns, now_ns);
-	if (kind != MESSAGE_KEEPALIVE)
+	if (kind != MESSAGE_KEEPALIVE && kind != MESSAGE_PROBE && kind != MESSAGE_PROBE_ANSWER)
 		atomic_store(&k->last_received_data_ns, now_ns);
 	if (!atomic_load(&k->confirmed))
 		sim_upcall(node, SIM_CONFIRMED, k->local_index, from, 0, NULL, 0);
@@ -480,6 +495,7 @@ static inline void sim_start_node(struct sim *sim, size_t n)
 	struct sim_node *node = &sim->nodes[n];
 	const struct session_io io = {.ctx = node,
 		.send = sim_io_send,
+		.send_whole = sim_io_send_whole,
 		.next_stamp = sim_io_next_stamp,
 		.epoch = sim_io_epoch,
 		.underlay_mtu = sim_io_mtu,
@@ -536,6 +552,7 @@ static inline struct sim *sim_new(uint64_t seed, uint64_t delay_ns)
 
 		node->sim = sim;
 		node->number = n;
+		node->mtu = (uint16_t)(1500 + n);
 		node->identity = ids[n];
 		snprintf(text, sizeof(text), "10.0.0.%zu:4826", n + 1);
 		node->address = sim_address(text);

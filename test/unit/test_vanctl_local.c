@@ -66,13 +66,13 @@ static void make_token(const struct setting *s, char ret_path[64], char ret_toke
 	"\"tx_bytes\":0,\"rx_packets\":1,\"tx_packets\":0,\"state\":\"up\",\"error\":null}],"    \
 	"\"warnings\":[\"the clock is 400 s behind the console's\"]}}"
 
-#define PEERS                                                                                     \
-	"{\"result\":{\"items\":[{\"id\":\"node_2\",\"name\":\"web-2\",\"networks\":[\"prod\"],"  \
-	"\"ips\":[\"172.16.1.10/24\"],\"state\":\"connected\",\"reason\":null,"                   \
-	"\"endpoint\":\"192.0.2.2:4826\",\"candidates\":[],\"nat\":false,\"last_handshake_s\":3," \
-	"\"last_received_s\":0,\"rx_bytes\":2048,\"tx_bytes\":10},{\"id\":\"node_3\","            \
-	"\"name\":\"web-3\",\"networks\":[\"prod\"],\"ips\":[\"172.16.1.9/24\"],"                 \
-	"\"state\":\"no path\",\"reason\":\"no answer from 198.51.100.7:4826\","                  \
+#define PEERS                                                                                         \
+	"{\"result\":{\"items\":[{\"id\":\"node_2\",\"name\":\"web-2\",\"networks\":[\"prod\"],"      \
+	"\"ips\":[\"172.16.1.10/24\"],\"state\":\"connected\",\"reason\":null,"                       \
+	"\"endpoint\":\"192.0.2.2:4826\",\"candidates\":[],\"path_mtu\":1500,\"last_handshake_s\":3," \
+	"\"last_received_s\":0,\"rx_bytes\":2048,\"tx_bytes\":10},{\"id\":\"node_3\","                \
+	"\"name\":\"web-3\",\"networks\":[\"prod\"],\"ips\":[\"172.16.1.9/24\"],"                     \
+	"\"state\":\"no path\",\"reason\":\"no answer from 198.51.100.7:4826\","                      \
 	"\"endpoint\":null,\"last_handshake_s\":null,\"rx_bytes\":0,\"tx_bytes\":0}]}}"
 
 static const struct fake_answer healthy[] = {
@@ -172,9 +172,9 @@ static void tables(void **state)
 	assert_int_equal(r.status, 0);
 	assert_contains(s->daemon.last, "\"network\":\"prod\"");
 	assert_string_equal(r.out,
-		"NAME   ADDRESS         STATE      ENDPOINT        HANDSHAKE       RX    TX  REASON\n"
-		"web-2  172.16.1.10/24  connected  192.0.2.2:4826  3 s ago    2.0 KiB  10 B\n"
-		"web-3  172.16.1.9/24   no path    -               never          0 B   0 B  "
+		"NAME   ADDRESS         STATE      ENDPOINT         MTU  HANDSHAKE       RX    TX  REASON\n"
+		"web-2  172.16.1.10/24  connected  192.0.2.2:4826  1500  3 s ago    2.0 KiB  10 B\n"
+		"web-3  172.16.1.9/24   no path    -                  -  never          0 B   0 B  "
 		"no answer from 198.51.100.7:4826\n");
 	ran_done(&r);
 	r = RUN("mac");

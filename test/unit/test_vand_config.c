@@ -59,6 +59,8 @@ static void defaults_stand(const struct vand_config *c)
 	assert_string_equal(c->log_level, "info");
 	assert_string_equal(c->cipher, "auto");
 	assert_true(c->tap_offload && c->udp_gso && c->udp_gro && c->udp_super_frames);
+	assert_true(c->pmtu_discovery && c->ecn && !c->copy_dscp);
+	assert_int_equal(c->pmtu_raise_s, 600);
 	assert_int_equal(c->rekey_after_s, 120);
 	assert_int_equal(c->max_stale_s, 0);
 }

@@ -103,10 +103,9 @@ static void guards_sources(void **state)
 	const struct fdb_entry entries[] = {entry(1, FDB_LOCAL, NULL), entry(2, FDB_FIXED, &peer_a),
 		entry(3, FDB_FIXED, &peer_b)};
 	struct peer stranger;
-	struct network *net = aligned_alloc(64, sizeof(*net));
+	struct network *net = calloc(1, sizeof(*net));
 
 	(void)state;
-	memset(net, 0, sizeof(*net));
 	net->members = malloc(sizeof(*net->members) + 2 * sizeof(struct peer *));
 	net->members->count = 2;
 	net->members->peers[0] = &peer_a;

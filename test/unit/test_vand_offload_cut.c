@@ -362,6 +362,52 @@ static void tolerated(void **state)
 	free(payload);
 }
 
+/* TTL, DSCP and ECN as they are on every segment; IDs in a row with DF and without, so that
+ * fragments of different segments cannot be taken for each other; CWR is said once (RFC 3168
+ * §6.1.2), ECE every time. */
+static void fields_of_all_segments(void **state)
+{
+	uint8_t *payload = random_bytes(5000, 9), frame[6000], *segment;
+
+	(void)state;
+	for (unsigned int kind = 0; kind < 8; kind++) {
+		struct spec s = tcp4_spec;
+		struct virtio_net_hdr vnet;
+		struct offload_cut cut;
+		size_t len, i = 0;
+
+		s.ip6 = kind & 1;
+		s.udp = kind & 2;
+		s.fragment = kind & 4 ? 0x4000 : 0;
+		s.tos = 0xbb; /* EF, CE */
+		s.ttl = 17;
+		s.id = 0xfffe;
+		s.flags = ACK | CWR | ECE;
+		s.payload = payload;
+		s.payload_len = 5000;
+		vnet = vnet_of(&s, 1000);
+		vnet.gso_type |= s.udp ? 0 : VIRTIO_NET_HDR_GSO_ECN;
+		assert_int_equal(offload_cut_init(&cut, frame, build_frame(frame, &s), &vnet), 0);
+		for (; offload_cut_next(&cut, &segment, &len); i++) {
+			const uint8_t *ip = segment + 14, *tcp = segment + spec_l4(&s);
+
+			if (s.ip6) {
+				assert_int_equal((ip[0] << 4 | ip[1] >> 4) & 0xff, 0xbb);
+				assert_int_equal(ip[7], 17);
+			} else {
+				assert_int_equal(ip[1], 0xbb);
+				assert_int_equal(ip[8], 17);
+				assert_int_equal(naive_get(ip + 4), (0xfffe + i) & 0xffff);
+				assert_int_equal(naive_get(ip + 6), s.fragment);
+			}
+			if (!s.udp)
+				assert_int_equal(tcp[13], i ? ACK | ECE : ACK | CWR | ECE);
+		}
+		assert_int_equal(i, 5);
+	}
+	free(payload);
+}
+
 struct refusal {
 	const char *what;
 	int offset; /* byte to change in the frame, from its start */
@@ -643,6 +689,7 @@ int main(void)
 		cmocka_unit_test(no_partial_checksum),
 		cmocka_unit_test(wrong_partial_stays_wrong),
 		cmocka_unit_test(tolerated),
+		cmocka_unit_test(fields_of_all_segments),
 		cmocka_unit_test(contradictions),
 		cmocka_unit_test(lengths_within),
 		cmocka_unit_test(truncated),
