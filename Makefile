@@ -112,7 +112,7 @@ FUZZ_B := build/fuzz
 COVERAGE_B := build/coverage
 C_FILES = $(wildcard lib/*.[ch] vand/*.[ch] vanctl/*.[ch] console-api/*.[ch] test/unit/*.[ch] \
 	test/tools/*.[ch] test/tools/*/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch] test/vectors/*.[ch])
-LINT_FILES = $(wildcard lib/*.c vand/*.c vanctl/*.c console-api/*.c test/tools/*.c test/tools/*/*.c)
+LINT_FILES = $(wildcard lib/*.c vand/*.c vanctl/*.c console-api/*.c test/tools/*.c test/tools/*/*.c test/bench/*.c)
 SHELL_FILES = $(wildcard scripts/*.sh demo/*.sh test/*/*.sh) .ci/run
 PYTHON_FILES = $(wildcard test/*/*.py)
 FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))

@@ -17,13 +17,6 @@
 #include <unistd.h>
 #include "vand/peer.h"
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
-
 #define SEND_WAIT_MS     2  /* for room in the socket's buffer … */
 #define SEND_WAIT_ROUNDS 10 /* … so many times before the datagrams are dropped */
 

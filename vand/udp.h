@@ -6,6 +6,7 @@
 #ifndef VAND_UDP_H
 #define VAND_UDP_H
 
+#include <netinet/udp.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,6 +15,14 @@
 #include "lib/err.h"
 #include "vand/message.h"
 #include "vand/stats.h"
+
+/* Older C libraries lack them. */
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
 
 struct peer;
 

@@ -25,13 +25,6 @@
 #include <unistd.h>
 #include "vand/message.h"
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
-
 #define SOCKET_BUFFER (8 << 20)
 #define GSO_SEGMENTS  64 /* UDP_MAX_SEGMENTS of every kernel that has UDP_SEGMENT */
 
