@@ -49,6 +49,11 @@ class Contestant:
     def version(self):
         return ", ".join("%s %s" % (p, harness.package_version(p)) for p in self.packages)
 
+    def forwards(self):
+        """Whether it carries packets of hosts behind its nodes as it stands: at layer 3, each would have
+        to be told of them in its own way."""
+        return self.layer == 2
+
     def reason_to_skip(self):
         missing = [p for p in self.programs if not shutil.which(p)]
         if missing:
@@ -383,7 +388,7 @@ class Extra(Contestant):
         self.name = re.sub(r"[^A-Za-z0-9_.-]", "-", os.path.splitext(os.path.basename(path))[0])
         self.title = self.name
         self.note = "from BENCH_EXTRA"
-        self.clear = None  # not known
+        self.clear = self.layer = None  # not known
         self.is_up = False
 
     def version(self):

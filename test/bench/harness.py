@@ -81,10 +81,13 @@ def congestion_control():
 class Link:
     """Two namespaces joined by a veth with an MTU of 1500: all that is measured goes over it.
 
-        a eth0 192.0.2.1 ───────── eth0 192.0.2.2 b
+        lan eth0 198.51.100.2 ───────── eth1 198.51.100.1 a eth0 192.0.2.1 ───────── eth0 192.0.2.2 b
+
+    The lan is there once add_lan() was called: a host behind a, which forwards for it.
     """
 
     mtu = 1500
+    lan_address, gateway_address, lan_prefix = "198.51.100.2", "198.51.100.1", "198.51.100.0/24"
 
     def __init__(self, net, role="", congestion_control=None):
         self.net = net
@@ -102,8 +105,24 @@ class Link:
             ns.ip("addr", "add", address + "/24", "dev", "eth0")
             ns.ip("link", "set", "eth0", "up")
 
+        self.lan = None
+
     def ends(self):
         return ((self.a, self.address_a), (self.b, self.address_b))
+
+    def add_lan(self):
+        if self.lan:
+            return
+        self.lan = vannet.Namespace(self.net, "lan")
+        self.lan.sysctl("net/ipv6/conf/all/disable_ipv6", 1)
+        self.lan.sysctl("net/ipv6/conf/default/disable_ipv6", 1)
+        self.lan.ip("link", "add", "eth0", "mtu", str(self.mtu), "type", "veth",
+                    "peer", "name", "eth1", "mtu", str(self.mtu), "netns", self.a.name)
+        for ns, name, address in ((self.lan, "eth0", self.lan_address), (self.a, "eth1", self.gateway_address)):
+            ns.ip("addr", "add", address + "/24", "dev", name)
+            ns.ip("link", "set", name, "up")
+        self.lan.ip("route", "add", "default", "via", self.gateway_address)
+        self.a.sysctl("net/ipv4/ip_forward", 1)
 
     def limit(self, rate, burst, latency):
         """A rate limit in both directions (tc-tbf(8))."""

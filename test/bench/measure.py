@@ -37,13 +37,13 @@ class Server:
             self.process.kill()
 
 
-def iperf3(link, contestant, seconds, streams=1, reverse=False, extra=()):
-    """Runs one test; returns (bits per second received, bytes received, result)."""
+def iperf3(link, contestant, seconds, streams=1, reverse=False, extra=(), client=None):
+    """Runs one test, from link.a or from client; returns (bits per second received, bytes received, result)."""
     server = Server(link.b, contestant.overlay_b)
     try:
         argv = ["iperf3", "-c", contestant.overlay_b, "-p", str(TCP_PORT), "-t", str(seconds),
                 "-P", str(streams), "-J", *(["-R"] if reverse else []), *link.iperf3_options, *extra]
-        done = link.a.run(*argv, ok=False, timeout=seconds + 30)
+        done = (client or link.a).run(*argv, ok=False, timeout=seconds + 30)
         try:
             result = json.loads(done.stdout)
         except ValueError:
@@ -91,6 +91,26 @@ def tcp(link, contestant, seconds, streams):
             prefix + "ip_fragments": link.packets_cut() - cut,
             prefix + "stolen_cpu_share": stolen / (wall * os.cpu_count()),
         })
+    return figures
+
+
+def gateway(link, contestant, seconds):
+    """TCP from a host behind a, which forwards it through the tunnel, to b; and from b to that host."""
+    if not contestant.forwards():
+        return {}
+    link.add_lan()
+    link.b.ip("route", "replace", link.lan_prefix, "via", contestant.overlay_a)
+    figures = {}
+    try:
+        for direction, reverse in (("ab", False), ("ba", True)):
+            on_wire = link.bytes_sent()
+            rate, count, _ = iperf3(link, contestant, seconds, reverse=reverse, client=link.lan)
+            on_wire = link.bytes_sent() - on_wire
+            check(on_wire > 0.97 * count, "%s: %d bytes were received, but only %d passed the link"
+                  % (contestant.title, count, on_wire))
+            figures["gateway_%s_gbit_s" % direction] = rate / 1e9
+    finally:
+        link.b.ip("route", "del", link.lan_prefix, ok=False)
     return figures
 
 
@@ -204,6 +224,7 @@ def verify(link, contestant):
 TESTS = {
     "tcp1": ("TCP, 1 stream", lambda l, c, s: tcp(l, c, s, 1), 2, 0.6),
     "tcp4": ("TCP, 4 streams", lambda l, c, s: tcp(l, c, s, 4), 2, 0.6),
+    "gateway": ("TCP from a LAN behind a", gateway, 2, 0.6),
     "udp64": ("64-byte UDP", lambda l, c, s: udp(l, c, s, 64), 1, 0.5),
     "udp1400": ("1400-byte UDP", lambda l, c, s: udp(l, c, s, 1400), 1, 0.5),
     "rtt": ("round-trip time, idle", rtt, 1, 0.3),
