@@ -193,6 +193,17 @@ def process_cpu_s(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
 
 
+def process_run_us(pid):
+    """Time that its threads have run, finer than process_cpu_s()."""
+    total = 0
+    for path in glob.glob("/proc/%d/task/*/schedstat" % pid):
+        try:
+            total += int(read(path).split()[0])
+        except OSError:
+            pass  # the thread has ended
+    return total / 1e3
+
+
 def process_rss_bytes(pid):
     try:
         return int(read("/proc/%d/statm" % pid).split()[1]) * PAGE

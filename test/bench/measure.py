@@ -155,7 +155,13 @@ def rtt_figures(prefix, result):
 
 
 def rtt(link, contestant, seconds):
-    return rtt_figures("rtt_idle_", rtt_probe(link, contestant, seconds)())
+    before = sum(harness.process_run_us(pid) for pid in contestant.tunnel_pids)
+    result = rtt_probe(link, contestant, seconds)()
+    ran = sum(harness.process_run_us(pid) for pid in contestant.tunnel_pids) - before
+    figures = rtt_figures("rtt_idle_", result)
+    if contestant.tunnel_pids:
+        figures["rtt_idle_tunnel_cpu_us"] = ran / result["answered"]
+    return figures
 
 
 def rtt_load(link, contestant, seconds):

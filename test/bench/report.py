@@ -18,6 +18,7 @@ FIGURES = [
     ("rtt_idle_p90_us", "round-trip time, idle: 90th percentile", "µs", 1),
     ("rtt_idle_p99_us", "round-trip time, idle: 99th percentile", "µs", 1),
     ("rtt_idle_max_us", "round-trip time, idle: longest", "µs", 0),
+    ("rtt_idle_tunnel_cpu_us", "processor time of the tunnel's processes for each round trip, idle", "µs", 1),
     ("rtt_load_p50_us", "round-trip time under a TCP load: median", "µs", 0),
     ("rtt_load_p90_us", "round-trip time under a TCP load: 90th percentile", "µs", 0),
     ("rtt_load_p99_us", "round-trip time under a TCP load: 99th percentile", "µs", 0),
