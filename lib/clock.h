@@ -27,6 +27,12 @@ static inline uint64_t clock_boottime_ns(void)
 	return clock_read(CLOCK_BOOTTIME);
 }
 
+/* Of the processor's time, that this thread has had. */
+static inline uint64_t clock_thread_cpu_ns(void)
+{
+	return clock_read(CLOCK_THREAD_CPUTIME_ID);
+}
+
 /* Nanoseconds since 1970. May jump. */
 static inline uint64_t clock_wall_ns(void)
 {

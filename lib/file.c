@@ -101,48 +101,70 @@ static int sync_directory(const char *directory)
 	return 0;
 }
 
-static int write_temporary(int fd, const void *data, size_t len, mode_t mode)
+int file_new_start(const char *path, mode_t mode, struct file_new *ret_file, struct err *e)
 {
-	int rc;
+	struct file_new f = {.fd = -1, .path = strdup(path), .directory = parent_of(path)};
+	const char *slash = strrchr(path, '/');
+	int rc = 0;
 
-	if (fchmod(fd, mode) < 0)
-		return -errno;
-	rc = write_all(fd, data, len);
-	if (rc)
+	if (!f.path || !f.directory ||
+		asprintf(&f.temporary, "%s/.%s.XXXXXX", f.directory, slash ? slash + 1 : path) <
+			0) {
+		f.temporary = NULL;
+		file_new_drop(&f);
+		return err_set(e, -ENOMEM, "cannot write %s: %s", path, err_name(-ENOMEM));
+	}
+	f.fd = mkostemp(f.temporary, O_CLOEXEC);
+	if (f.fd < 0 || fchmod(f.fd, mode) < 0) {
+		rc = -errno;
+		err_set(e, rc, "cannot write %s: no new file in %s: %s", path, f.directory,
+			err_name(rc));
+		file_new_drop(&f);
 		return rc;
-	return fsync(fd) < 0 ? -errno : 0;
+	}
+	*ret_file = f;
+	return 0;
+}
+
+int file_new_finish(struct file_new *f, struct err *e)
+{
+	int rc = 0;
+
+	if (fsync(f->fd) < 0 || rename(f->temporary, f->path) < 0) {
+		rc = -errno;
+		return err_set(e, rc, "cannot write %s: %s", f->path, err_name(rc));
+	}
+	free(f->temporary);
+	f->temporary = NULL;
+	rc = sync_directory(f->directory);
+	if (rc)
+		err_set(e, rc, "cannot sync %s: %s", f->directory, err_name(rc));
+	return rc;
+}
+
+void file_new_drop(struct file_new *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+	if (f->fd >= 0 && f->temporary)
+		unlink(f->temporary);
+	free(f->path);
+	free(f->directory);
+	free(f->temporary);
+	*f = (struct file_new){.fd = -1};
 }
 
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *e)
 {
-	CLEANUP(free) char *directory = parent_of(path);
-	CLEANUP(free) char *temporary = NULL;
-	const char *slash = strrchr(path, '/');
-	CLEANUP(close) int fd = -1;
-	int rc;
+	CLEANUP(file_new) struct file_new f = {.fd = -1};
+	int rc = file_new_start(path, mode, &f, e);
 
-	if (!directory ||
-		asprintf(&temporary, "%s/.%s.XXXXXX", directory, slash ? slash + 1 : path) < 0) {
-		temporary = NULL;
-		return err_set(e, -ENOMEM, "cannot write %s: %s", path, err_name(-ENOMEM));
-	}
-	fd = mkostemp(temporary, O_CLOEXEC);
-	if (fd < 0) {
-		rc = -errno;
-		return err_set(e, rc, "cannot write %s: no new file in %s: %s", path, directory,
-			err_name(rc));
-	}
-	rc = write_temporary(fd, data, len, mode);
-	if (rc == 0 && rename(temporary, path) < 0)
-		rc = -errno;
-	if (rc) {
-		unlink(temporary);
-		return err_set(e, rc, "cannot write %s: %s", path, err_name(rc));
-	}
-	rc = sync_directory(directory);
 	if (rc)
-		err_set(e, rc, "cannot sync %s: %s", directory, err_name(rc));
-	return rc;
+		return rc;
+	rc = write_all(f.fd, data, len);
+	if (rc)
+		return err_set(e, rc, "cannot write %s: %s", path, err_name(rc));
+	return file_new_finish(&f, e);
 }
 
 static int make_dir(const char *path, mode_t mode)

@@ -39,7 +39,7 @@ void hash_hex(const void *data, size_t len, char *ret_text)
 	ret_text[2 * len] = '\0';
 }
 
-static int digit_value(char c)
+int hash_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -55,12 +55,13 @@ bool hash_unhex(const char *text, void *ret_data, size_t len)
 	uint8_t *p = ret_data;
 
 	for (size_t i = 0; i < 2 * len; i++) {
-		if (digit_value(text[i]) < 0) /* the NUL of a short text, too */
+		if (hash_hex_digit(text[i]) < 0) /* the NUL of a short text, too */
 			return false;
 	}
 	if (text[2 * len] != '\0')
 		return false;
 	for (size_t i = 0; i < len; i++)
-		p[i] = (uint8_t)(digit_value(text[2 * i]) << 4 | digit_value(text[2 * i + 1]));
+		p[i] = (uint8_t)(hash_hex_digit(text[2 * i]) << 4 |
+				 hash_hex_digit(text[2 * i + 1]));
 	return true;
 }

@@ -28,6 +28,8 @@ void hash_hmac(const void *key, size_t key_len, const struct hash_piece *pieces,
 /* Lower-case hexadecimal; ret_text holds 2·len + 1 bytes. */
 void hash_hex(const void *data, size_t len, char *ret_text);
 
+/* The value of a hexadecimal digit (either case), or -1. */
+int hash_hex_digit(char c);
 /* Parses exactly 2·len hexadecimal digits (either case). False if text is anything else. */
 bool hash_unhex(const char *text, void *ret_data, size_t len);
 

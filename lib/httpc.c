@@ -46,6 +46,9 @@ struct httpc_call {
 	size_t body_room;
 	size_t header_bytes;
 	bool too_large;
+	bool (*take)(void *ctx, const char *data, size_t len); /* a stream's; or NULL */
+	void *take_ctx;
+	bool taken_enough;
 	bool finished; /* its callback is running: too late to cancel */
 	httpc_done *done;
 	void *ctx;
@@ -113,7 +116,14 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx)
 	struct httpc_call *call = ctx;
 	struct httpc_response *r = &call->response;
 	size_t len = size * n;
+	long status = 0;
 
+	if (call->take)
+		curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status == 200) {
+		call->taken_enough = !call->take(call->take_ctx, data, len);
+		return call->taken_enough ? 0 : len;
+	}
 	if (len > HTTPC_MAX_BODY - r->body_len) {
 		call->too_large = true;
 		return 0;
@@ -306,7 +316,9 @@ static CURLcode set_options(struct httpc_call *call, const struct httpc_server *
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
-	SET(CURLOPT_TIMEOUT_MS, timeout_ms);
+	SET(CURLOPT_TIMEOUT_MS, request->take ? 0L : timeout_ms);
+	SET(CURLOPT_LOW_SPEED_LIMIT, request->take ? 1L : 0L);
+	SET(CURLOPT_LOW_SPEED_TIME, request->take ? (timeout_ms + 999) / 1000 : 0L);
 	SET(CURLOPT_FRESH_CONNECT, request->fresh ? 1L : 0L);
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
 	SET(CURLOPT_TCP_KEEPIDLE, 30L);
@@ -350,6 +362,8 @@ static int call_new(const struct httpc_server *server, const struct httpc_reques
 			return no_memory(e);
 		memcpy(call->body, request->body, request->body_len);
 	}
+	call->take = request->take;
+	call->take_ctx = request->take_ctx;
 	rc = set_options(call, server, request);
 	if (rc == CURLE_OUT_OF_MEMORY)
 		return no_memory(e);
@@ -368,8 +382,7 @@ static int tls_error(const struct httpc_call *call, CURLcode rc, struct err *e)
 	case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
 		return err_set(e, -VAN_E_TLS,
 			"%s answers with another key than its pin says: somebody else answers there, or "
-			"the console was set up anew; take the pin from <state_dir>/tls.pin on the "
-			"console, or have a new join token issued",
+			"its key was changed; take the pin from <state_dir>/tls.pin there",
 			call->server_url);
 	case CURLE_SSL_CACERT_BADFILE:
 		return err_set(e, -VAN_E_TLS, "the CA file for %s cannot be read: %s",
@@ -391,8 +404,9 @@ static int timeout_error(struct httpc_call *call, struct err *e)
 
 	curl_easy_getinfo(call->easy, CURLINFO_CONNECT_TIME_T, &connected_us);
 	if (connected_us == 0)
-		return err_set(e, -VAN_E_UNREACHABLE,
-			"no answer from %s: check the address, and that a firewall lets TCP through",
+		return err_set(e, -VAN_E_TIMEOUT,
+			"no answer from %s in time: check the address, and that a firewall lets TCP "
+			"through",
 			call->server_url);
 	return err_set(e, -VAN_E_TIMEOUT, "%s did not answer in time", call->server_url);
 }
@@ -403,6 +417,8 @@ static int call_error(struct httpc_call *call, CURLcode rc, struct err *e)
 
 	if (call->reason[0] == '\0')
 		snprintf(call->reason, sizeof(call->reason), "%s", curl_easy_strerror(rc));
+	if (call->taken_enough)
+		return -ECANCELED;
 	if (call->too_large)
 		return err_set(e, -VAN_E_PROTOCOL, "the answer of %s is larger than %u MB", url,
 			HTTPC_MAX_BODY >> 20);

@@ -29,6 +29,11 @@ struct httpc_request {
 	const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
 	unsigned int timeout_ms;
 	bool fresh; /* not on a connection that is open already: it may be dead */
+	/* A stream, of httpc_call() only: unless NULL it gets the body of a 200 as it comes, and
+	 * ends the call with false: -ECANCELED. timeout_ms is then how long nothing may come (in
+	 * whole seconds). */
+	bool (*take)(void *ctx, const char *data, size_t len);
+	void *take_ctx;
 };
 
 struct httpc_response {

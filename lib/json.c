@@ -526,30 +526,6 @@ int json_get_array(struct json_object *o, const char *where, const char *name,
 	return get_container(o, where, name, json_type_array, ret_array, e);
 }
 
-int json_only(struct json_object *o, const char *where, const char *const *names, struct err *e)
-{
-	char allowed[160] = "";
-	size_t len = 0;
-
-	if (!json_object_is_type(o, json_type_object))
-		return member_error(e, where, NULL, "must be an object");
-	for (size_t i = 0; names[i] && len < sizeof(allowed) - 1; i++)
-		len += (size_t)snprintf(
-			allowed + len, sizeof(allowed) - len, "%s%s", i ? ", " : "", names[i]);
-	json_object_object_foreach(o, key, value)
-	{
-		size_t i = 0;
-
-		(void)value;
-		while (names[i] && strcmp(names[i], key) != 0)
-			i++;
-		if (!names[i])
-			return member_error(e, where, key, "is not known here; allowed: %s",
-				len ? allowed : "nothing");
-	}
-	return 0;
-}
-
 /* -- builders -- */
 
 static void add_member(struct json_object *o, const char *name, struct json_object *value)

@@ -49,9 +49,6 @@ int json_get_object(struct json_object *o, const char *where, const char *name,
 int json_get_array(struct json_object *o, const char *where, const char *name,
 	struct json_object **ret_array, struct err *e);
 
-/* -VAN_E_INVALID when the object has a member that is not in the NULL-terminated list. */
-int json_only(struct json_object *o, const char *where, const char *const *names, struct err *e);
-
 /* Builders; they abort on lack of memory like the rest of the control plane's allocations. */
 void json_set_string(struct json_object *o, const char *name, const char *text /* NULL: null */);
 void json_set_int(struct json_object *o, const char *name, int64_t value);

@@ -98,12 +98,18 @@ bool netmap_revision_parse(const char *text, uint64_t *ret_generation, uint64_t 
 	return true;
 }
 
+void netmap_network_done(struct netmap_network *network)
+{
+	free(network->peers);
+	netmap_policy_done(&network->policy);
+}
+
 void netmap_free(struct netmap *map)
 {
 	if (!map)
 		return;
 	for (size_t i = 0; i < map->network_count; i++)
-		free(map->networks[i].peers);
+		netmap_network_done(&map->networks[i]);
 	free(map->networks);
 	free(map);
 }
@@ -235,9 +241,25 @@ static struct json_object *network_to_json(const struct netmap_network *network)
 	peers = add_array(o, "peers");
 	for (size_t i = 0; i < network->peer_count; i++)
 		append(peers, peer_to_json(&network->peers[i]));
-	add_array(o, "gateways");
-	add_array(o, "filters");
+	netmap_policy_write(&network->policy, o);
 	return o;
+}
+
+struct json_object *netmap_consoles_write(const struct netmap_console *consoles, size_t count)
+{
+	struct json_object *array = must(json_object_new_array());
+
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *o = must(json_object_new_object()), *pins;
+
+		json_set_string(o, "id", consoles[i].id);
+		json_set_string(o, "url", consoles[i].url);
+		pins = add_array(o, "pins");
+		for (size_t k = 0; k < consoles[i].pin_count; k++)
+			append_text(pins, consoles[i].pins[k]);
+		append(array, o);
+	}
+	return array;
 }
 
 struct json_object *netmap_to_json(const struct netmap *map)
@@ -259,6 +281,17 @@ struct json_object *netmap_to_json(const struct netmap *map)
 	json_set_string(node, "name", map->node_name);
 	set_key(node, "public_key", &map->node_key);
 	add_flags(node, map->node_flags);
+	if (map->disabled)
+		json_set_bool(o, "disabled", true);
+	if (map->waiting_count) {
+		struct json_object *waiting = add_array(o, "waiting");
+
+		for (size_t i = 0; i < map->waiting_count; i++)
+			append(waiting, must(json_object_new_string(map->waiting[i])));
+	}
+	if (map->console_count)
+		json_object_object_add(
+			o, "consoles", netmap_consoles_write(map->consoles, map->console_count));
 	networks = add_array(o, "networks");
 	for (size_t i = 0; i < map->network_count; i++)
 		append(networks, network_to_json(&map->networks[i]));

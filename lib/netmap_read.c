@@ -296,6 +296,8 @@ static int read_network(
 		rc = read_peer(json_object_array_get_idx(peers, i), peer_where, network,
 			&network->peers[i], e);
 	}
+	if (rc == 0)
+		rc = netmap_policy_read(o, where, &network->policy, e);
 	for (size_t i = 0; rc == 0 && i < network->ip_count; i++) {
 		const struct cidr *c = &network->ips[i];
 
@@ -526,6 +528,100 @@ static int read_node(struct json_object *o, struct netmap *map, struct err *e)
 	return rc;
 }
 
+/* Why there may be fewer networks than somebody expects. */
+static int read_absences(struct json_object *o, struct netmap *map, struct err *e)
+{
+	struct json_object *waiting;
+	int rc = json_opt_bool(o, "", "disabled", &map->disabled, e);
+
+	if (rc || !json_object_object_get_ex(o, "waiting", &waiting))
+		return rc;
+	rc = json_get_array(o, "", "waiting", &waiting, e);
+	for (size_t i = 0; !rc && i < json_object_array_length(waiting); i++) {
+		struct json_object *item = json_object_array_get_idx(waiting, i);
+		const char *name = json_object_get_string(item);
+
+		if (!json_object_is_type(item, json_type_string) || !netmap_name_valid(name))
+			return wrong(e, "", "waiting", "must be names of networks");
+		if (map->waiting_count < NETMAP_WAITING_MAX)
+			memcpy(map->waiting[map->waiting_count++], name, strlen(name) + 1);
+	}
+	return rc;
+}
+
+/* "https://", a host and perhaps a port. */
+static bool url_is_plain(const char *url)
+{
+	static const char scheme[] = "https://";
+	const char *host = url + strlen(scheme);
+
+	return strncmp(url, scheme, strlen(scheme)) == 0 && *host && *host != ':' &&
+	       host[strspn(host,
+		       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]")] ==
+		       '\0';
+}
+
+static const char *store_pin(void *ctx, size_t i, const char *text)
+{
+	char(*pins)[NETMAP_PIN_TEXT_LEN] = ctx;
+	static const char prefix[] = "sha256//";
+	struct key hash; /* as long as one, and in the same form */
+
+	if (strncmp(text, prefix, strlen(prefix)) != 0 || !key_parse(text + strlen(prefix), &hash))
+		return "must be sha256// and the base64 of 32 bytes";
+	memcpy(pins[i], text, strlen(text) + 1);
+	return NULL;
+}
+
+static int read_console(
+	struct json_object *o, const char *where, struct netmap_console *console, struct err *e)
+{
+	const char *url;
+	int rc = read_id(o, where, "id", console->id, e);
+
+	if (rc == 0)
+		rc = json_get_string(o, where, "url", 1, NETMAP_URL_MAX, &url, e);
+	if (rc == 0 && !url_is_plain(url))
+		rc = wrong(e, where, "url", "must be https://HOST or https://HOST:PORT");
+	if (rc == 0)
+		rc = read_texts(o, where, "pins", NETMAP_PINS_MAX, store_pin, console->pins,
+			&console->pin_count, e);
+	if (rc == 0 && console->pin_count == 0)
+		rc = wrong(e, where, "pins", "must not be empty");
+	if (rc == 0)
+		memcpy(console->url, url, strlen(url) + 1);
+	return rc;
+}
+
+int netmap_consoles_read(struct json_object *o, const char *where,
+	struct netmap_console ret_consoles[NETMAP_CONSOLES_MAX], size_t *ret_count, struct err *e)
+{
+	struct json_object *array;
+	size_t count;
+	int rc;
+
+	*ret_count = 0;
+	if (!json_object_object_get_ex(o, "consoles", &array))
+		return 0;
+	rc = json_get_array(o, where, "consoles", &array, e);
+	if (rc)
+		return rc;
+	count = json_object_array_length(array);
+	if (count > NETMAP_CONSOLES_MAX)
+		count = NETMAP_CONSOLES_MAX;
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		char item_where[NETWORK_WHERE_MAX];
+
+		ret_consoles[i] = (struct netmap_console){0};
+		snprintf(item_where, sizeof(item_where), "%s/consoles/%zu", where, i);
+		rc = read_console(
+			json_object_array_get_idx(array, i), item_where, &ret_consoles[i], e);
+	}
+	if (rc == 0)
+		*ret_count = count;
+	return rc;
+}
+
 int netmap_from_json(struct json_object *o, struct netmap **ret_map, struct err *e)
 {
 	struct json_object *networks;
@@ -538,6 +634,10 @@ int netmap_from_json(struct json_object *o, struct netmap **ret_map, struct err 
 	rc = read_head(o, map, e);
 	if (rc == 0)
 		rc = read_node(o, map, e);
+	if (rc == 0)
+		rc = read_absences(o, map, e);
+	if (rc == 0)
+		rc = netmap_consoles_read(o, "", map->consoles, &map->console_count, e);
 	if (rc == 0)
 		rc = read_items(o, "", "networks", NETMAP_NETWORKS_MAX,
 			sizeof(struct netmap_network), &networks, &items, &map->network_count, e);

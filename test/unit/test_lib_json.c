@@ -316,24 +316,6 @@ static void test_containers_and_pointers(void **state)
 	json_object_put(o);
 }
 
-static void test_only(void **state)
-{
-	static const char *const names[] = {"name", "cidr", NULL};
-	static const char *const none[] = {NULL};
-	struct json_object *o = parse("{\"name\":1,\"cdir\":2}");
-	struct err e;
-
-	(void)state;
-	assert_int_equal(json_only(o, "/net", names, &e), -VAN_E_INVALID);
-	assert_string_equal(e.text, "/net/cdir: is not known here; allowed: name, cidr");
-	json_object_object_del(o, "cdir");
-	assert_int_equal(json_only(o, "/net", names, &e), 0);
-	assert_int_equal(json_only(o, "", none, &e), -VAN_E_INVALID);
-	assert_string_equal(e.text, "/name: is not known here; allowed: nothing");
-	assert_int_equal(json_only(NULL, "", names, &e), -VAN_E_INVALID);
-	json_object_put(o);
-}
-
 static void test_builders(void **state)
 {
 	struct json_object *o = json_object_new_object();
@@ -360,7 +342,6 @@ int main(void)
 		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_ints_and_bools),
 		cmocka_unit_test(test_containers_and_pointers),
-		cmocka_unit_test(test_only),
 		cmocka_unit_test(test_builders),
 	};
 

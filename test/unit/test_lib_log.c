@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "lib/clock.h"
+#include "lib/json.h"
 #include "lib/log.h"
 
 #define THREADS      4
@@ -161,6 +162,141 @@ static void test_lines_of_threads_stay_whole(void **state)
 	free(text);
 }
 
+/* Each line parsed; fails when it is no object of just these members. */
+static void check_json(const char *line, const char *level, const char *request, const char *want)
+{
+	struct json_object *o = NULL;
+	struct err e = {0};
+	const char *time, *text;
+
+	if (json_parse(line, strlen(line), &o, &e))
+		fail_msg("%s in %s", e.text, line);
+	assert_int_equal(json_object_object_length(o), request ? 5 : 4);
+	assert_int_equal(json_get_string(o, "", "time", 24, 24, &time, NULL), 0);
+	assert_true(time[10] == 'T' && time[19] == '.' && time[23] == 'Z');
+	assert_int_equal(json_get_string(o, "", "level", 1, 9, &text, NULL), 0);
+	assert_string_equal(text, level);
+	assert_int_equal(json_get_string(o, "", "program", 1, 9, &text, NULL), 0);
+	assert_string_equal(text, "prog");
+	assert_int_equal(json_get_string(o, "", "message", 0, 4096, &text, NULL), 0);
+	assert_string_equal(text, want);
+	if (request) {
+		assert_int_equal(json_get_string(o, "", "request", 1, 99, &text, NULL), 0);
+		assert_string_equal(text, request);
+	}
+	json_object_put(o);
+}
+
+static void test_json(void **state)
+{
+	struct capture c;
+	char *text, *pos, *many, want[8];
+
+	(void)state;
+	unsetenv("JOURNAL_STREAM");
+	capture_start(&c);
+	log_init("prog", LOG_LEVEL_DEBUG);
+	log_set_format(LOG_FORMAT_JSON);
+	log_info("plain %d", 7);
+	log_error("\"quotes\", \\ and \n\x01\x7f and \xff, \xc3\xa9");
+	log_set_request("abc-1");
+	log_warn("%s", "");
+	log_set_request("");
+	log_debug("none");
+	log_set_request(NULL);
+	text = capture_end(&c);
+	pos = text;
+	check_json(strsep(&pos, "\n"), "info", NULL, "plain 7");
+	check_json(strsep(&pos, "\n"), "error", NULL, "\"quotes\", \\ and     and ?, \xc3\xa9");
+	check_json(strsep(&pos, "\n"), "warn", "abc-1", "");
+	check_json(strsep(&pos, "\n"), "debug", NULL, "none");
+	assert_string_equal(pos, "");
+	free(text);
+
+	/* Cut, of whatever the text is made, and still one object. */
+	many = calloc(1, 4096);
+	assert_non_null(many);
+	for (size_t kind = 0; kind < 4; kind++) {
+		static const char *const kinds[] = {"a", "\"", "\xf0\x9f\x98\x80", "x\\y"};
+		struct json_object *o = NULL;
+		size_t len = strlen(kinds[kind]);
+
+		for (size_t at = 0; at + len < 4096; at += len)
+			memcpy(many + at, kinds[kind], len + 1);
+		capture_start(&c);
+		log_set_request("0123456789012345678901234567890123456789");
+		log_info("%s", many);
+		log_set_request(NULL);
+		text = capture_end(&c);
+		assert_in_range(strlen(text), 2048 - 8, 2048);
+		assert_int_equal(json_parse(text, strlen(text), &o, NULL), 0);
+		snprintf(want, sizeof(want), "%s", kinds[kind]);
+		assert_non_null(
+			strstr(json_object_get_string(json_object_object_get(o, "message")), want));
+		json_object_put(o);
+		free(text);
+	}
+	free(many);
+	log_set_format(LOG_FORMAT_TEXT);
+}
+
+static void test_request_in_text(void **state)
+{
+	struct capture c;
+	char *text;
+
+	(void)state;
+	unsetenv("JOURNAL_STREAM");
+	capture_start(&c);
+	log_init("prog", LOG_LEVEL_INFO);
+	log_set_request("id-9");
+	log_info("with");
+	log_set_request(NULL);
+	log_info("without");
+	text = capture_end(&c);
+	assert_non_null(strstr(text, "Z prog: info: [id-9] with\n"));
+	assert_non_null(strstr(text, "Z prog: info: without\n"));
+	free(text);
+}
+
+static void test_json_for_the_journal(void **state)
+{
+	struct capture c;
+	char stream[64];
+	struct stat st;
+	char *text;
+
+	(void)state;
+	capture_start(&c);
+	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_init("prog", LOG_LEVEL_DEBUG);
+	log_set_format(LOG_FORMAT_JSON);
+	log_warn("w");
+	log_set_format(LOG_FORMAT_TEXT);
+	text = capture_end(&c);
+	assert_memory_equal(text, "<4>{", 4);
+	text[strlen(text) - 1] = '\0';
+	check_json(text + 3, "warn", NULL, "w");
+	free(text);
+	unsetenv("JOURNAL_STREAM");
+}
+
+static void test_format_words(void **state)
+{
+	enum log_format format = LOG_FORMAT_TEXT;
+
+	(void)state;
+	assert_false(log_format_parse("JSON", &format));
+	assert_false(log_format_parse("", &format));
+	assert_int_equal(format, LOG_FORMAT_TEXT);
+	assert_true(log_format_parse("json", &format));
+	assert_int_equal(format, LOG_FORMAT_JSON);
+	assert_true(log_format_parse("text", &format));
+	assert_int_equal(format, LOG_FORMAT_TEXT);
+}
+
 static void test_level_words(void **state)
 {
 	enum log_level level = LOG_LEVEL_WARN;
@@ -217,6 +353,10 @@ int main(void)
 		cmocka_unit_test(test_one_clean_line),
 		cmocka_unit_test(test_journal_prefix_only_for_the_journal),
 		cmocka_unit_test(test_lines_of_threads_stay_whole),
+		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_request_in_text),
+		cmocka_unit_test(test_json_for_the_journal),
+		cmocka_unit_test(test_format_words),
 		cmocka_unit_test(test_level_words),
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_rfc3339),

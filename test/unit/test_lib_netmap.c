@@ -29,12 +29,12 @@ static const char example[] =
 	"\"teps\":[\"192.0.2.1:4826\",\"[2001:db8::1]:4826\"],\"macs\":[\"02:00:00:00:00:02\"],"
 	"\"ips\":[\"172.16.1.2/24\"],\"flags\":[\"nat\",\"bridge\"]},"
 	"{\"id\":\"n3\",\"name\":\"gamma\",\"public_key\":\"" KEY3 "\",\"teps\":[],\"macs\":[],"
-	"\"ips\":[],\"flags\":[]}],\"gateways\":[],\"filters\":[]},"
+	"\"ips\":[],\"flags\":[]}],\"gateways\":{},\"floating\":{}},"
 	"{\"id\":\"net-2\",\"name\":\"clear\",\"van_id\":1,\"cidr\":\"10.0.0.0/8\",\"cidr6\":null,"
 	"\"encryption\":\"integrity\",\"mtu\":9000,\"macs\":[],\"ips\":[],\"peers\":["
 	"{\"id\":\"n2\",\"name\":\"beta\",\"public_key\":\"" KEY2 "\",\"teps\":[],"
 	"\"macs\":[\"02:00:00:00:00:02\"],\"ips\":[],\"flags\":[]}],"
-	"\"gateways\":[],\"filters\":[]}]}";
+	"\"gateways\":{},\"floating\":{}}]}";
 
 static struct json_object *parse(const char *text)
 {
@@ -229,7 +229,7 @@ static void test_bounds_of_a_network(void **state)
 		"\"02:00:00:00:01:07\",\"02:00:00:00:01:08\",\"02:00:00:00:01:09\"]",
 		"/networks/0/macs: must have at most 8");
 	check_change("\"networks\":[{", "\"networks\":[3,{", "/networks/0: must be an object");
-	check_change("\"gateways\":[],\"filters\":[]},", "\"gateways\":[{}]},", NULL);
+	check_change("\"gateways\":{},\"floating\":{}},", "\"gateways\":[{}]},", NULL);
 }
 
 static void test_bounds_of_a_peer(void **state)
