@@ -68,25 +68,43 @@ bool alloc_address_usable(const struct cidr *net, const struct ip *ip, struct er
 	return true;
 }
 
-int alloc_first_free(const struct cidr *net, const struct ip *held, size_t n, struct ip *ret_ip)
+/* Both lists are walked once: what lies below the candidate is of no interest any more. */
+int alloc_next_free(struct alloc_walk *w, struct ip *ret_ip)
 {
-	struct ip first = cidr_first(net);
+	struct ip from = w->begun ? w->last : cidr_first(w->net);
 	struct ip candidate;
 
-	if (!ip_add(&first, 1, &candidate))
+	if (!ip_add(&from, 1, &candidate))
 		return -VAN_E_LIMIT;
-	for (size_t i = 0; i < n; i++) {
-		int order = ip_compare(&held[i], &candidate);
-
-		if (order > 0)
+	for (;;) {
+		while (w->held_at < w->n && ip_compare(&w->held[w->held_at], &candidate) < 0)
+			w->held_at++;
+		while (w->range_at < w->range_count &&
+			ip_compare(&w->ranges[w->range_at].last, &candidate) < 0)
+			w->range_at++;
+		if (w->range_at < w->range_count &&
+			ip_compare(&w->ranges[w->range_at].first, &candidate) <= 0)
+			candidate = w->ranges[w->range_at].last;
+		else if (w->held_at == w->n || ip_compare(&w->held[w->held_at], &candidate) != 0)
 			break;
-		if (order == 0 && !ip_add(&candidate, 1, &candidate))
+		if (!ip_add(&candidate, 1, &candidate))
 			return -VAN_E_LIMIT;
 	}
-	if (!alloc_address_usable(net, &candidate, NULL))
+	w->begun = true;
+	w->last = candidate; /* beyond the end it stays there */
+	if (!alloc_address_usable(w->net, &candidate, NULL))
 		return -VAN_E_LIMIT;
 	*ret_ip = candidate;
 	return 0;
+}
+
+int alloc_first_free(const struct cidr *net, const struct ip *held, size_t n,
+	const struct ip_range *ranges, size_t range_count, struct ip *ret_ip)
+{
+	struct alloc_walk walk = {
+		.net = net, .held = held, .n = n, .ranges = ranges, .range_count = range_count};
+
+	return alloc_next_free(&walk, ret_ip);
 }
 
 void alloc_address_key(const struct ip *ip, char ret_text[ALLOC_ADDRESS_KEY_LEN])

@@ -21,9 +21,34 @@ bool alloc_cidr_usable(const struct cidr *net, int family, struct err *e);
  * not the broadcast address. Otherwise one line that says why not. */
 bool alloc_address_usable(const struct cidr *net, const struct ip *ip, struct err *e);
 
-/* The lowest usable address that is not among the n held ones, which are in ascending order.
- * -VAN_E_LIMIT when all are held. */
-int alloc_first_free(const struct cidr *net, const struct ip *held, size_t n, struct ip *ret_ip);
+/* Addresses that are not to be handed out: both ends belong to it. */
+struct ip_range {
+	struct ip first;
+	struct ip last;
+};
+
+/*
+ * Finds usable addresses from the lowest upwards: ones that are not among the n held ones, which are
+ * in ascending order, and in none of the ranges, which are in ascending order of their first address
+ * and may lie within each other. All borrowed.
+ */
+struct alloc_walk {
+	const struct cidr *net;
+	const struct ip *held;
+	size_t n;
+	const struct ip_range *ranges;
+	size_t range_count;
+	/* -- where it stands -- */
+	size_t held_at, range_at;
+	bool begun;
+	struct ip last; /* told last */
+};
+/* The next one, each once. -VAN_E_LIMIT when there is none. */
+int alloc_next_free(struct alloc_walk *walk, struct ip *ret_ip);
+
+/* The first of them. */
+int alloc_first_free(const struct cidr *net, const struct ip *held, size_t n,
+	const struct ip_range *ranges, size_t range_count, struct ip *ret_ip);
 
 /* How an address is written in a key of the store: such keys sort by address. */
 void alloc_address_key(const struct ip *ip, char ret_text[ALLOC_ADDRESS_KEY_LEN]);

@@ -8,30 +8,39 @@
  */
 #include "console-api/store.h"
 
-#include <sodium.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include "console-api/embed.h"
+#include "console-api/store_sqlite.h"
+#include "console-api/store_sqlite_schema.h"
 #include "console-api/xalloc.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/list.h"
 #include "lib/log.h"
 
-#define SCHEMA_VERSION  1
+#define SCHEMAS_MAX     64
 #define BUSY_TIMEOUT_MS 1000
+#define ROOM_MIN        (256u << 10)
 
 enum statement {
 	ST_BEGIN,
+	ST_BEGIN_READ,
 	ST_COMMIT,
 	ST_ROLLBACK,
 	ST_GET,
 	ST_RANGE,
+	ST_RANGE_BACK,
 	ST_COUNT,
+	ST_WALK,
 	ST_PUT,
+	ST_FILL,
 	ST_DELETE,
 	ST_MOD_REVISION,
+	ST_NEWER,
 	ST_REVISION,
 	ST_SET_REVISION,
 	ST_N
@@ -39,16 +48,22 @@ enum statement {
 
 static const char *const statement_text[ST_N] = {
 	[ST_BEGIN] = "BEGIN IMMEDIATE",
+	[ST_BEGIN_READ] = "BEGIN",
 	[ST_COMMIT] = "COMMIT",
 	[ST_ROLLBACK] = "ROLLBACK",
 	[ST_GET] = "SELECT key, value, create_rev, mod_rev FROM kv WHERE key = ?1",
 	[ST_RANGE] = ("SELECT key, value, create_rev, mod_rev FROM kv"
 		      " WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3"),
+	[ST_RANGE_BACK] = ("SELECT key, value, create_rev, mod_rev FROM kv"
+			   " WHERE key >= ?1 AND key < ?2 ORDER BY key DESC LIMIT ?3"),
 	[ST_COUNT] = "SELECT count(*) FROM kv WHERE key >= ?1 AND key < ?2",
+	[ST_WALK] = "SELECT key, value, create_rev, mod_rev FROM kv ORDER BY key",
 	[ST_PUT] = ("INSERT INTO kv (key, value, create_rev, mod_rev) VALUES (?1, ?2, ?3, ?3)"
 		    " ON CONFLICT (key) DO UPDATE SET value = ?2, mod_rev = ?3"),
+	[ST_FILL] = "INSERT INTO kv (key, value, create_rev, mod_rev) VALUES (?1, ?2, ?3, ?4)",
 	[ST_DELETE] = "DELETE FROM kv WHERE key = ?1",
 	[ST_MOD_REVISION] = "SELECT mod_rev FROM kv WHERE key = ?1",
+	[ST_NEWER] = "SELECT 1 FROM kv WHERE key >= ?1 AND key < ?2 AND mod_rev > ?3 LIMIT 1",
 	[ST_REVISION] = "SELECT revision FROM meta",
 	[ST_SET_REVISION] = "UPDATE meta SET revision = ?1",
 };
@@ -58,6 +73,8 @@ struct store_sqlite {
 	sqlite3 *db;
 	sqlite3_stmt *statements[ST_N];
 	struct log_limit log_limit;
+	int write_rc; /* what the medium had against the last transaction, or 0 */
+	uint64_t tried_ns;
 };
 
 static struct store_sqlite *sqlite_of(struct store *s)
@@ -151,11 +168,10 @@ static int sqlite_get(struct store *s, const char *key, struct store_item *ret_i
 	return rc;
 }
 
-static int sqlite_range(struct store *s, const char *from, const char *end, size_t limit,
-	struct store_items *ret_items)
+static int range_by(struct store_sqlite *q, enum statement which, const char *from, const char *end,
+	size_t limit, struct store_items *ret_items)
 {
-	struct store_sqlite *q = sqlite_of(s);
-	sqlite3_stmt *st = prepared(q, ST_RANGE);
+	sqlite3_stmt *st = prepared(q, which);
 	struct store_items items = {0};
 	size_t room = 0;
 	int sqlite_rc;
@@ -182,6 +198,18 @@ static int sqlite_range(struct store *s, const char *from, const char *end, size
 	}
 	*ret_items = items;
 	return 0;
+}
+
+static int sqlite_range(struct store *s, const char *from, const char *end, size_t limit,
+	struct store_items *ret_items)
+{
+	return range_by(sqlite_of(s), ST_RANGE, from, end, limit, ret_items);
+}
+
+static int sqlite_range_back(struct store *s, const char *from, const char *end, size_t limit,
+	struct store_items *ret_items)
+{
+	return range_by(sqlite_of(s), ST_RANGE_BACK, from, end, limit, ret_items);
 }
 
 static int sqlite_count(struct store *s, const char *from, const char *end, uint64_t *ret_count)
@@ -237,31 +265,100 @@ static int compares_hold(struct store_sqlite *q, const struct store_txn *txn)
 	return 0;
 }
 
-static int apply(struct store_sqlite *q, const struct store_txn *txn, uint64_t revision)
+static int ranges_hold(struct store_sqlite *q, const struct store_txn *txn, uint64_t revision)
 {
-	int rc;
+	for (size_t i = 0; i < txn->range_count; i++) {
+		const struct store_range_compare *r = &txn->ranges[i];
+		sqlite3_stmt *st = prepared(q, ST_NEWER);
+		int sqlite_rc;
 
-	for (size_t i = 0; i < txn->op_count; i++) {
-		const struct store_op *op = &txn->ops[i];
-		enum statement which = op->kind == STORE_PUT ? ST_PUT : ST_DELETE;
-		sqlite3_stmt *st = prepared(q, which);
-
-		bind_text(st, 1, op->key);
-		if (op->kind == STORE_PUT) {
-			bind_text(st, 2, op->value);
-			sqlite3_bind_int64(st, 3, (sqlite3_int64)revision);
-		}
-		rc = run(q, which, "writing");
-		if (rc)
-			return rc;
+		if (r->revision == revision)
+			continue; /* nothing at all has happened since */
+		bind_text(st, 1, r->from);
+		bind_text(st, 2, r->end);
+		sqlite3_bind_int64(st, 3, (sqlite3_int64)r->revision);
+		sqlite_rc = sqlite3_step(st);
+		sqlite3_reset(st);
+		if (sqlite_rc == SQLITE_ROW)
+			return -EAGAIN;
+		if (sqlite_rc != SQLITE_DONE)
+			return failure(q, sqlite_rc, "comparing");
 	}
+	return 0;
+}
+
+/* What a transaction did, for store_tell(): deletes of what was not there are left out. */
+struct done {
+	struct store_op *ops; /* their texts are borrowed */
+	char **old;
+	size_t count;
+};
+
+static void done_free(struct done *d)
+{
+	for (size_t i = 0; i < d->count; i++)
+		free(d->old[i]);
+	free(d->old);
+	free(d->ops);
+}
+
+static int apply_one(
+	struct store_sqlite *q, const struct store_op *op, uint64_t revision, struct done *d)
+{
+	enum statement which = op->kind == STORE_PUT ? ST_PUT : ST_DELETE;
+	sqlite3_stmt *st = prepared(q, which);
+
+	if (op->kind == STORE_DELETE) {
+		struct store_item item;
+		int rc = sqlite_get(&q->base, op->key, &item);
+
+		if (rc)
+			return rc == -ENOENT ? 0 : rc;
+		d->old[d->count] = item.value;
+		free(item.key);
+	}
+	d->ops[d->count++] = *op;
+	bind_text(st, 1, op->key);
+	if (op->kind == STORE_PUT) {
+		bind_text(st, 2, op->value);
+		sqlite3_bind_int64(st, 3, (sqlite3_int64)revision);
+	}
+	return run(q, which, "writing");
+}
+
+/* Ops whose key `skip` (may be NULL) wants are not carried out, and told all the same. */
+static int apply(struct store_sqlite *q, const struct store_op *ops, size_t n, uint64_t revision,
+	bool (*skip)(const char *key), struct done *d)
+{
+	int rc = 0;
+
+	d->ops = xcalloc(n, sizeof(*d->ops));
+	d->old = xcalloc(n, sizeof(*d->old));
+	for (size_t i = 0; i < n && !rc; i++) {
+		if (skip && skip(ops[i].key))
+			d->ops[d->count++] = ops[i];
+		else
+			rc = apply_one(q, &ops[i], revision, d);
+	}
+	if (rc)
+		return rc;
 	sqlite3_bind_int64(prepared(q, ST_SET_REVISION), 1, (sqlite3_int64)revision);
 	return run(q, ST_SET_REVISION, "writing");
+}
+
+static void note_write(struct store_sqlite *q, int rc)
+{
+	if (rc == -ENOSPC || rc == -EIO || rc == -VAN_E_CORRUPT)
+		q->write_rc = rc;
+	else if (!rc)
+		q->write_rc = 0;
+	q->tried_ns = clock_boottime_ns();
 }
 
 static int sqlite_commit(struct store *s, const struct store_txn *txn, uint64_t *ret_revision)
 {
 	struct store_sqlite *q = sqlite_of(s);
+	struct done d = {0};
 	uint64_t revision = 0;
 	int rc = run(q, ST_BEGIN, "starting a transaction");
 
@@ -271,17 +368,118 @@ static int sqlite_commit(struct store *s, const struct store_txn *txn, uint64_t 
 	if (!rc)
 		rc = sqlite_revision(s, &revision);
 	if (!rc)
-		rc = apply(q, txn, ++revision);
+		rc = ranges_hold(q, txn, revision);
+	if (!rc)
+		rc = apply(q, txn->ops, txn->op_count, ++revision, NULL, &d);
 	if (!rc)
 		rc = run(q, ST_COMMIT, "committing");
-	if (rc) {
+	if (!rc) {
+		*ret_revision = revision;
+		store_tell(s, revision, d.ops, d.count, d.old);
+	} else if (!sqlite3_get_autocommit(q->db)) {
 		/* A full disk or an I/O error may have rolled back already. */
-		if (!sqlite3_get_autocommit(q->db))
-			run(q, ST_ROLLBACK, "rolling back");
-		return rc;
+		run(q, ST_ROLLBACK, "rolling back");
 	}
-	*ret_revision = revision;
-	return 0;
+	note_write(q, rc);
+	done_free(&d);
+	return rc;
+}
+
+/* A small write may still find room within the log's file when others do not. */
+static bool has_room(struct store_sqlite *q)
+{
+	const char *path = sqlite3_db_filename(q->db, "main");
+	struct statvfs fs;
+
+	return !path || !path[0] || statvfs(path, &fs) ||
+	       (uint64_t)fs.f_bavail * fs.f_frsize >= ROOM_MIN;
+}
+
+/* Writes the revision that there is: it takes room on the disk, and changes nothing. */
+static int sqlite_writable(struct store *s)
+{
+	struct store_sqlite *q = sqlite_of(s);
+	uint64_t revision;
+	int rc;
+
+	if (!q->write_rc || clock_boottime_ns() < q->tried_ns + NS_PER_S ||
+		(q->write_rc == -ENOSPC && !has_room(q)))
+		return q->write_rc;
+	rc = run(q, ST_BEGIN, "starting a transaction");
+	if (!rc)
+		rc = sqlite_revision(s, &revision);
+	if (!rc) {
+		sqlite3_bind_int64(prepared(q, ST_SET_REVISION), 1, (sqlite3_int64)revision);
+		rc = run(q, ST_SET_REVISION, "writing");
+	}
+	if (!rc)
+		rc = run(q, ST_COMMIT, "committing");
+	if (rc && !sqlite3_get_autocommit(q->db))
+		run(q, ST_ROLLBACK, "rolling back");
+	note_write(q, rc);
+	return q->write_rc;
+}
+
+int store_sqlite_fill(struct store *s, const struct store_item *item)
+{
+	struct store_sqlite *q = sqlite_of(s);
+	sqlite3_stmt *st = prepared(q, ST_FILL);
+
+	bind_text(st, 1, item->key);
+	bind_text(st, 2, item->value);
+	sqlite3_bind_int64(st, 3, (sqlite3_int64)item->create_revision);
+	sqlite3_bind_int64(st, 4, (sqlite3_int64)item->mod_revision);
+	return run(q, ST_FILL, "writing");
+}
+
+int store_sqlite_replay(struct store *s, const struct store_op *ops, size_t n, uint64_t revision,
+	bool (*skip)(const char *key), struct store *teller)
+{
+	struct store_sqlite *q = sqlite_of(s);
+	struct done d = {0};
+	int rc = run(q, ST_BEGIN, "starting a transaction");
+
+	if (rc)
+		return rc;
+	rc = apply(q, ops, n, revision, skip, &d);
+	if (!rc)
+		rc = run(q, ST_COMMIT, "committing");
+	else
+		run(q, ST_ROLLBACK, "rolling back");
+	if (!rc)
+		store_tell(teller, revision, d.ops, d.count, d.old);
+	done_free(&d);
+	return rc;
+}
+
+static int sqlite_walk(struct store *s, store_walk_take *take, void *ctx, uint64_t *ret_revision)
+{
+	struct store_sqlite *q = sqlite_of(s);
+	sqlite3_stmt *st = prepared(q, ST_WALK);
+	int rc = run(q, ST_BEGIN_READ, "reading");
+	int sqlite_rc = SQLITE_DONE;
+	uint64_t revision = 0;
+	bool go_on = true;
+
+	/* One read transaction sees one state of the file, in the log's mode without stopping others.
+	 */
+	if (rc)
+		return rc;
+	rc = sqlite_revision(s, &revision);
+	while (!rc && go_on && (sqlite_rc = sqlite3_step(st)) == SQLITE_ROW) {
+		struct store_item item;
+
+		read_item(st, &item);
+		go_on = take(ctx, &item);
+		store_item_done(&item);
+	}
+	if (!rc && sqlite_rc != SQLITE_DONE && sqlite_rc != SQLITE_ROW)
+		rc = failure(q, sqlite_rc, "reading");
+	sqlite3_reset(st);
+	run(q, ST_ROLLBACK, "reading");
+	if (!rc && ret_revision)
+		*ret_revision = revision;
+	return rc;
 }
 
 static void sqlite_close(struct store *s)
@@ -291,6 +489,7 @@ static void sqlite_close(struct store *s)
 	for (size_t i = 0; i < ST_N; i++)
 		sqlite3_finalize(q->statements[i]);
 	sqlite3_close(q->db); /* checkpoints the log */
+	store_feed_done(&q->base.feed);
 	free(q);
 }
 
@@ -298,116 +497,69 @@ static const struct store_ops sqlite_ops = {
 	.name = "sqlite",
 	.get = sqlite_get,
 	.range = sqlite_range,
+	.range_back = sqlite_range_back,
 	.count = sqlite_count,
 	.commit = sqlite_commit,
 	.revision = sqlite_revision,
+	.walk = sqlite_walk,
+	.writable = sqlite_writable,
 	.close = sqlite_close,
 };
 
-static int open_error(sqlite3 *db, int sqlite_rc, const char *path, struct err *e)
+/* A backup has generation 0: what it is restored to is another store than the one it was made of. */
+static int read_meta(struct store_sqlite *q, bool read_only)
 {
-	const char *said = db ? sqlite3_errmsg(db) : sqlite3_errstr(sqlite_rc);
+	int64_t generation = 0, revision = 0;
+	int sqlite_rc = sqlite_schema_query(q->db, "SELECT generation FROM meta", &generation);
 
-	switch (sqlite_rc & 0xff) {
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-		return err_set(e, -VAN_E_CORRUPT,
-			"the store %s is damaged (%s): restore it from a backup", path, said);
-	case SQLITE_FULL:
-		return err_set(e, -ENOSPC, "no room for the store %s: make room on the disk", path);
-	default:
-		return err_set(e, -EIO, "cannot open the store %s: %s", path, said);
+	if (sqlite_rc == SQLITE_OK && !generation && !read_only) {
+		CLEANUP(free) char *sql = NULL;
+
+		generation = (int64_t)sqlite_schema_generation();
+		sql = xasprintf("UPDATE meta SET generation = %lld", (long long)generation);
+		sqlite_rc = sqlite3_exec(q->db, sql, NULL, NULL, NULL);
 	}
+	if (sqlite_rc == SQLITE_OK)
+		sqlite_rc = sqlite_schema_query(q->db, "SELECT revision FROM meta", &revision);
+	q->base.generation = (uint64_t)generation;
+	store_feed_start(&q->base, (uint64_t)revision);
+	return sqlite_rc;
 }
 
-static int query_int(sqlite3 *db, const char *sql, int64_t *ret_value)
+static int prepare_statements(struct store_sqlite *q)
 {
-	sqlite3_stmt *st;
-	int rc = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
+	int sqlite_rc = SQLITE_OK;
 
-	if (rc != SQLITE_OK)
-		return rc;
-	rc = sqlite3_step(st);
-	if (rc == SQLITE_ROW)
-		*ret_value = sqlite3_column_int64(st, 0);
-	sqlite3_finalize(st);
-	return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
+	for (size_t i = 0; i < ST_N && sqlite_rc == SQLITE_OK; i++)
+		sqlite_rc = sqlite3_prepare_v3(q->db, statement_text[i], -1,
+			SQLITE_PREPARE_PERSISTENT, &q->statements[i], NULL);
+	return sqlite_rc;
 }
 
-/* The whole of it in one transaction: a crash leaves no store, or one with a generation. */
-static int create_schema(sqlite3 *db)
+static int prepare(struct store_sqlite *q, const struct store_sqlite_schemas *schemas,
+	bool read_only, const char *path, struct err *e)
 {
-	struct embedded schema = embed_schema_001();
-	uint64_t generation;
-	CLEANUP(free) char *sql = NULL;
-	int rc;
-
-	do
-		randombytes_buf(&generation, sizeof(generation));
-	while (generation == 0);
-	sql = xasprintf(
-		"BEGIN IMMEDIATE;\n%.*s\nINSERT INTO meta (one, schema, generation, revision)"
-		" VALUES (1, %d, %lld, 0);\nCOMMIT;",
-		(int)schema.len, schema.data, SCHEMA_VERSION, (long long)generation);
-	rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
-	if (rc != SQLITE_OK && !sqlite3_get_autocommit(db))
-		sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-	return rc;
-}
-
-static int check_sound(sqlite3 *db, const char *path, struct err *e)
-{
-	sqlite3_stmt *st;
-	int sqlite_rc = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &st, NULL);
-	bool sound;
-
-	if (sqlite_rc != SQLITE_OK)
-		return open_error(db, sqlite_rc, path, e);
-	sqlite_rc = sqlite3_step(st);
-	sound = sqlite_rc == SQLITE_ROW && !strcmp((const char *)sqlite3_column_text(st, 0), "ok");
-	sqlite3_finalize(st);
-	if (sound)
-		return 0;
-	return open_error(db, sqlite_rc == SQLITE_ROW ? SQLITE_CORRUPT : sqlite_rc, path, e);
-}
-
-static int prepare(struct store_sqlite *q, const char *path, struct err *e)
-{
-	int64_t tables = 0, schema = 0, generation = 0;
-	int sqlite_rc;
+	int sqlite_rc = SQLITE_OK;
 	int rc;
 
 	sqlite3_busy_timeout(q->db, BUSY_TIMEOUT_MS);
-	sqlite_rc = sqlite3_exec(q->db,
-		"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF", NULL,
-		NULL, NULL);
-	if (sqlite_rc == SQLITE_OK)
-		sqlite_rc = query_int(q->db,
-			"SELECT count(*) FROM sqlite_master WHERE name IN ('kv', 'meta')", &tables);
-	if (sqlite_rc == SQLITE_OK && tables == 0)
-		sqlite_rc = create_schema(q->db);
-	if (sqlite_rc == SQLITE_OK)
-		sqlite_rc = query_int(q->db, "SELECT schema FROM meta", &schema);
-	if (sqlite_rc == SQLITE_OK)
-		sqlite_rc = query_int(q->db, "SELECT generation FROM meta", &generation);
+	if (!read_only)
+		sqlite_rc = sqlite3_exec(q->db,
+			"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF",
+			NULL, NULL, NULL);
 	if (sqlite_rc != SQLITE_OK)
-		return open_error(q->db, sqlite_rc, path, e);
-	if (schema != SCHEMA_VERSION)
-		return err_set(e, -VAN_E_CORRUPT,
-			"the store %s has schema %lld, this program knows %d: it was made by a newer "
-			"console-api",
-			path, (long long)schema, SCHEMA_VERSION);
-	rc = check_sound(q->db, path, e);
+		return sqlite_schema_error(q->db, sqlite_rc, path, e);
+	rc = sqlite_schema_prepare(q->db, schemas, read_only, path, e);
 	if (rc)
 		return rc;
-	q->base.generation = (uint64_t)generation;
-	for (size_t i = 0; i < ST_N; i++) {
-		sqlite_rc = sqlite3_prepare_v3(q->db, statement_text[i], -1,
-			SQLITE_PREPARE_PERSISTENT, &q->statements[i], NULL);
-		if (sqlite_rc != SQLITE_OK)
-			return open_error(q->db, sqlite_rc, path, e);
-	}
-	return 0;
+	sqlite_rc = read_meta(q, read_only);
+	if (sqlite_rc != SQLITE_OK)
+		return sqlite_schema_error(q->db, sqlite_rc, path, e);
+	rc = sqlite_schema_check(q->db, path, e);
+	if (rc)
+		return rc;
+	sqlite_rc = prepare_statements(q);
+	return sqlite_rc == SQLITE_OK ? 0 : sqlite_schema_error(q->db, sqlite_rc, path, e);
 }
 
 /* SQLite takes a file that is shorter than a page for an empty database, and overwrites it. */
@@ -430,8 +582,10 @@ static int check_magic(const char *path, struct err *e)
 		"the store %s is damaged (not an SQLite file): restore it from a backup", path);
 }
 
-int store_sqlite_open(const char *path, struct store **ret_store, struct err *e)
+int store_sqlite_open_as(const char *path, const struct store_sqlite_schemas *schemas,
+	bool read_only, struct store **ret_store, struct err *e)
 {
+	int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
 	int rc = check_magic(path, e);
 	struct store_sqlite *q;
 	int sqlite_rc;
@@ -440,13 +594,39 @@ int store_sqlite_open(const char *path, struct store **ret_store, struct err *e)
 		return rc;
 	q = xcalloc(1, sizeof(*q));
 	q->base.ops = &sqlite_ops;
-	sqlite_rc = sqlite3_open_v2(path, &q->db,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, NULL);
-	rc = sqlite_rc == SQLITE_OK ? prepare(q, path, e) : open_error(q->db, sqlite_rc, path, e);
+	q->base.txn_max = SIZE_MAX;
+	memcpy(q->base.instance, "main", sizeof("main")); /* nobody else writes to the file */
+	sqlite_rc = sqlite3_open_v2(path, &q->db, flags | SQLITE_OPEN_FULLMUTEX, NULL);
+	rc = sqlite_rc == SQLITE_OK ? prepare(q, schemas, read_only, path, e)
+				    : sqlite_schema_error(q->db, sqlite_rc, path, e);
 	if (rc) {
 		sqlite_close(&q->base);
 		return rc;
 	}
 	*ret_store = &q->base;
 	return 0;
+}
+
+static int open_as_this_version(
+	const char *path, bool read_only, struct store **ret_store, struct err *e)
+{
+	struct embedded files[SCHEMAS_MAX];
+	struct store_sqlite_schemas schemas = {.files = files};
+
+	for (; schemas.count < SCHEMAS_MAX; schemas.count++) {
+		files[schemas.count] = embed_schema((unsigned int)schemas.count + 1);
+		if (!files[schemas.count].data)
+			break;
+	}
+	return store_sqlite_open_as(path, &schemas, read_only, ret_store, e);
+}
+
+int store_sqlite_open(const char *path, struct store **ret_store, struct err *e)
+{
+	return open_as_this_version(path, false, ret_store, e);
+}
+
+int store_sqlite_open_read(const char *path, struct store **ret_store, struct err *e)
+{
+	return open_as_this_version(path, true, ret_store, e);
 }
