@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A node's report: read and bounded here, then put into the node's record as far as it says something
+ * new. What changes with every report (when it was heard, what it applied) stays in memory.
+ */
 #include "console-api/agent.h"
 
 #include <stdio.h>
 #include <string.h>
 #include "console-api/node.h"
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/json.h"
 
 /* Reads at most `max` items of an array of strings; further ones are not looked at. */
@@ -41,6 +46,34 @@ static bool take_advertise(const char *text, struct agent_report *report)
 	       ++report->advertise_count;
 }
 
+static int read_external(struct json_object *o, struct agent_report *report, struct problem *p)
+{
+	struct json_object *array = json_object_object_get(o, "external");
+	size_t count;
+
+	if (array && !json_object_is_type(array, json_type_array))
+		return problem_invalid(p, "/external", "/external: must be an array");
+	count = array ? json_object_array_length(array) : 0;
+	report->has_external = array;
+	for (size_t i = 0; i < count && i < AGENT_EXTERNAL_MAX; i++) {
+		struct json_object *item = json_object_array_get_idx(array, i);
+		const char *cidr, *ifname;
+		char pointer[48];
+		struct err e = {0};
+
+		snprintf(pointer, sizeof(pointer), "/external/%zu", i);
+		if (json_get_string(item, pointer, "cidr", 1, CIDR_TEXT_LEN, &cidr, &e) ||
+			json_get_string(item, pointer, "ifname", 1, 15, &ifname, &e))
+			return problem_from_json(p, &e);
+		if (!cidr_parse(cidr, &report->external[i].cidr))
+			return problem_invalid(p, pointer, "%s: is no network", pointer);
+		snprintf(report->external[i].ifname, sizeof(report->external[i].ifname), "%s",
+			ifname);
+		report->external_count++;
+	}
+	return 0;
+}
+
 int agent_report_from_json(
 	struct json_object *o, struct agent_report *ret_report, struct problem *p)
 {
@@ -62,6 +95,8 @@ int agent_report_from_json(
 		o, "local", sizeof(report.local) / sizeof(report.local[0]), take_local, &report, p);
 	if (!rc)
 		rc = each_text(o, "advertise", NETMAP_TEPS_MAX, take_advertise, &report, p);
+	if (!rc)
+		rc = read_external(o, &report, p);
 	if (rc)
 		return rc;
 	snprintf(report.applied, sizeof(report.applied), "%s", applied ? applied : "");
@@ -120,7 +155,35 @@ struct report_ctx {
 	const char *node_id;
 	const struct agent_report *report;
 	const struct ip *seen;
+	uint64_t now_ns;
+	bool later; /* what is new has to wait */
 };
+
+/* What is written, and told to the others, because a node says so. */
+static const struct soft_budget change_budget = {.each_ns = 5 * NS_PER_S, .burst = 6};
+
+/* Nothing of it is in a netmap: nobody needs to be told. */
+static bool take_external(const struct agent_report *report, struct json_object *node)
+{
+	struct json_object *list, *old = json_object_object_get(node, "external");
+	bool same;
+
+	if (!report->has_external)
+		return true;
+	list = json_object_new_array();
+	for (size_t i = 0; i < report->external_count; i++) {
+		struct json_object *o = json_object_new_object();
+		char text[CIDR_TEXT_LEN];
+
+		cidr_format(&report->external[i].cidr, text);
+		json_set_string(o, "cidr", text);
+		json_set_string(o, "ifname", report->external[i].ifname);
+		json_object_array_add(list, o);
+	}
+	same = json_object_equal(list, old);
+	json_object_object_add(node, "external", list);
+	return same;
+}
 
 static int build_report(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
 {
@@ -128,7 +191,7 @@ static int build_report(struct registry *r, struct store_txn *txn, void *ctx, st
 	struct json_object *teps = json_object_new_array();
 	CLEANUP(record) struct record node = {0};
 	struct endpoint list[NETMAP_TEPS_MAX];
-	bool nat, same_map, same_version;
+	bool nat, same_map, same_version, same_external;
 	int rc = node_load(r, rc_ctx->node_id, &node, p);
 	size_t n;
 
@@ -147,7 +210,12 @@ static int build_report(struct registry *r, struct store_txn *txn, void *ctx, st
 		   nat == json_object_get_boolean(json_object_object_get(node.o, "nat"));
 	same_version = !strcmp(rc_ctx->report->version, record_text(node.o, "version"));
 	json_object_object_add(node.o, "teps", teps); /* owned by the node from here */
-	if (same_map && same_version)
+	same_external = take_external(rc_ctx->report, node.o);
+	if (same_map && same_version && same_external)
+		return REGISTRY_NO_CHANGE;
+	rc_ctx->later = !soft_may(
+		soft_node(r->soft, rc_ctx->node_id)->change_due_ns, &change_budget, rc_ctx->now_ns);
+	if (rc_ctx->later)
 		return REGISTRY_NO_CHANGE;
 	json_set_bool(node.o, "nat", nat);
 	json_set_string(node.o, "version", rc_ctx->report->version);
@@ -157,14 +225,20 @@ static int build_report(struct registry *r, struct store_txn *txn, void *ctx, st
 }
 
 int agent_apply_report(struct registry *r, const char *node_id, const struct agent_report *report,
-	const struct ip *seen, struct problem *p)
+	const struct ip *seen, uint64_t now_ns, unsigned int *ret_interval_s, struct problem *p)
 {
-	struct report_ctx ctx = {.node_id = node_id, .report = report, .seen = seen};
+	struct report_ctx ctx = {
+		.node_id = node_id, .report = report, .seen = seen, .now_ns = now_ns};
 	int rc = registry_transact(r, build_report, &ctx, NULL, p);
+	struct soft_node *soft;
 
 	if (rc < 0)
 		return rc;
-	snprintf(soft_node(r->soft, node_id)->applied, NETMAP_REVISION_TEXT_LEN, "%s",
-		report->applied);
+	soft = soft_node(r->soft, node_id);
+	if (!rc)
+		soft_spend(&soft->change_due_ns, &change_budget, now_ns);
+	snprintf(soft->applied, NETMAP_REVISION_TEXT_LEN, "%s", report->applied);
+	*ret_interval_s = ctx.later ? (unsigned int)(change_budget.each_ns / NS_PER_S)
+				    : AGENT_REPORT_INTERVAL_S;
 	return 0;
 }

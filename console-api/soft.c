@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "console-api/agent_view.h"
 #include "console-api/xalloc.h"
 
 #define BUCKETS 4096 /* chains stay short into the tens of thousands of nodes */
@@ -21,6 +22,12 @@ static size_t bucket_of(const char *id)
 	return h % BUCKETS;
 }
 
+static void node_free(struct soft_node *n)
+{
+	agent_view_free(n->view);
+	free(n);
+}
+
 struct soft *soft_new(void)
 {
 	return xcalloc(1, sizeof(struct soft));
@@ -35,28 +42,32 @@ void soft_free(struct soft *s)
 			struct soft_node *n = s->buckets[i];
 
 			s->buckets[i] = n->next;
-			free(n);
+			node_free(n);
 		}
 	}
 	free(s);
 }
 
-const struct soft_node *soft_find(const struct soft *s, const char *id)
+static struct soft_node *find(const struct soft *s, const char *id)
 {
-	for (const struct soft_node *n = s->buckets[bucket_of(id)]; n; n = n->next)
+	for (struct soft_node *n = s->buckets[bucket_of(id)]; n; n = n->next)
 		if (!strcmp(n->id, id))
 			return n;
 	return NULL;
 }
 
+const struct soft_node *soft_find(const struct soft *s, const char *id)
+{
+	return find(s, id);
+}
+
 struct soft_node *soft_node(struct soft *s, const char *id)
 {
 	struct soft_node **bucket = &s->buckets[bucket_of(id)];
-	struct soft_node *n;
+	struct soft_node *n = find(s, id);
 
-	for (n = *bucket; n; n = n->next)
-		if (!strcmp(n->id, id))
-			return n;
+	if (n)
+		return n;
 	n = xcalloc(1, sizeof(*n));
 	snprintf(n->id, sizeof(n->id), "%s", id);
 	n->next = *bucket;
@@ -71,8 +82,35 @@ void soft_forget(struct soft *s, const char *id)
 			struct soft_node *n = *at;
 
 			*at = n->next;
-			free(n);
+			node_free(n);
 			return;
+		}
+	}
+}
+
+void soft_doubt_view(struct soft *s, const char *id)
+{
+	struct soft_node *n = find(s, id);
+
+	if (n && n->view)
+		n->view->stale = true;
+}
+
+void soft_doubt_instance(struct soft *s, const char *id)
+{
+	struct soft_node *n = find(s, id);
+
+	if (n)
+		n->instance = 0;
+}
+
+void soft_doubt_all(struct soft *s)
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		for (struct soft_node *n = s->buckets[i]; n; n = n->next) {
+			n->instance = 0;
+			if (n->view)
+				n->view->stale = true;
 		}
 	}
 }
@@ -83,6 +121,24 @@ void soft_seen(struct soft *s, const char *id, uint64_t now_ns, uint64_t wall_ns
 
 	n->seen_ns = now_ns;
 	n->seen_wall_ns = wall_ns;
+}
+
+/* due_ns is when what was spent is there again as a whole. */
+bool soft_may(uint64_t due_ns, const struct soft_budget *b, uint64_t now_ns)
+{
+	return due_ns <= now_ns + (b->burst - 1) * b->each_ns;
+}
+
+void soft_spend(uint64_t *due_ns, const struct soft_budget *b, uint64_t now_ns)
+{
+	*due_ns = (*due_ns > now_ns ? *due_ns : now_ns) + b->each_ns;
+}
+
+void soft_each(struct soft *s, void (*visit)(void *ctx, struct soft_node *n), void *ctx)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct soft_node *n = s->buckets[i]; n; n = n->next)
+			visit(ctx, n);
 }
 
 bool soft_online(const struct soft *s, const char *id, uint64_t now_ns)
