@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * API keys are 256 random bits, so their SHA-256 is stored and looked up: nothing slower is needed
- * against guessing, and a copy of the store opens nothing.
+ * against guessing, and a copy of the store opens nothing. So telling a right key from a wrong one is
+ * one hash and one look-up, cheap enough to be done for everybody: the limit of wrong tries refuses
+ * tries that are wrong only. Otherwise one stranger would lock out all who share his address. It does
+ * not slow guessing down, which is hopeless anyhow; it keeps the noise small.
  *
  * Replay of agent requests: a nonce is remembered for as long as its time stamp is within the
  * window. The table has a fixed size; an entry gives way only when it has run out, and when there
  * is no room the request is refused, never let through unremembered. A sender has only a part of
  * the table, which starts where its name says: one that sends all that its rate allows fills its
- * own part, and whoever shares some of that signs again. After a restart the table is
- * empty, so a DELETE that was stamped before the start is refused as skewed: it alone would do
- * lasting harm if repeated (an enrolment is idempotent, a report is put right by the next). The
- * node signs it again by the server's time that comes with the refusal.
+ * own part, and whoever shares some of that signs again. Enrolments, whose keys cost nothing, have a
+ * table of their own, and there it is the address that has a part. After a restart the tables are
+ * empty, so a DELETE that was stamped before the start is refused as skewed, and so is, at any time,
+ * one that is stamped more than AHEAD_S ahead: it alone would do lasting harm if repeated (an
+ * enrolment is idempotent, a report is put right by the next). The node signs it again by the
+ * server's time that comes with the refusal.
  */
 #include "console-api/auth.h"
 
@@ -20,40 +25,62 @@
 #include <string.h>
 #include <strings.h>
 #include "console-api/agent.h"
+#include "console-api/apikey.h"
 #include "console-api/limit.h"
 #include "console-api/node.h"
 #include "console-api/xalloc.h"
-#include "lib/hash.h"
+#include "lib/clock.h"
 
-#define NONCE_SLOTS  524288u /* memory is used as they fill up: 16 MiB at most */
-#define NONCE_SPAN   65536u  /* of one sender: 218 requests a second for the whole window */
-#define NONCE_PROBES 32u
+/* Memory is used as they fill up: 32 bytes each. A stamp that is as far ahead as it may be has its
+ * entry for twice the window, so a span is for 600 s: of a node 436 requests a second, of an address
+ * 218 enrolments. */
+#define NODE_SLOTS   2097152u
+#define NODE_SPAN    262144u
+#define ENROL_SLOTS  524288u
+#define ENROL_SPAN   131072u
+#define NONCE_PROBES 128u
 #define KEY_TEXT_MAX 256 /* of a Bearer key */
+#define WORK_BURST_S 10  /* of work_ms that may be spent at once */
+#define AHEAD_S      2   /* of a DELETE's stamp, at most */
 
 struct nonce {
 	uint8_t bytes[16];
-	uint64_t node; /* hash */
+	uint64_t sender; /* hash */
 	uint64_t until_s;
 };
 
-struct auth {
-	struct limit *by_key, *by_enrolling, *by_failing;
-	uint64_t start_s;
-	unsigned char hash_key[crypto_shorthash_KEYBYTES];
-	struct nonce *nonces;
+struct nonces {
+	struct nonce *slots;
+	uint64_t count, span;
 };
 
-struct auth *auth_new(unsigned int requests_per_s, unsigned int enrolments_per_s,
-	unsigned int failures_per_s, uint64_t start_s)
+struct auth {
+	struct limit *by_key, *by_address, *by_enrolling, *by_failing, *by_work;
+	uint64_t start_s;
+	unsigned char hash_key[crypto_shorthash_KEYBYTES];
+	struct nonces of_nodes, of_enrolments;
+};
+
+static void nonces_init(struct nonces *t, uint64_t count, uint64_t span)
+{
+	t->slots = xcalloc(count, sizeof(*t->slots));
+	t->count = count;
+	t->span = span;
+}
+
+struct auth *auth_new(const struct auth_rates *rates, uint64_t start_s)
 {
 	struct auth *a = xcalloc(1, sizeof(*a));
 
-	a->by_key = limit_new(requests_per_s, 2 * requests_per_s);
-	a->by_enrolling = limit_new(enrolments_per_s, 2 * enrolments_per_s);
-	a->by_failing = limit_new(failures_per_s, 10 * failures_per_s);
+	a->by_key = limit_new(rates->requests, 2 * rates->requests);
+	a->by_address = limit_new(rates->address, 2 * rates->address);
+	a->by_enrolling = limit_new(rates->enrolments, 2 * rates->enrolments);
+	a->by_failing = limit_new(rates->failures, 10 * rates->failures);
+	a->by_work = limit_new(rates->work_ms, WORK_BURST_S * rates->work_ms);
 	a->start_s = start_s;
 	crypto_shorthash_keygen(a->hash_key);
-	a->nonces = xcalloc(NONCE_SLOTS, sizeof(*a->nonces));
+	nonces_init(&a->of_nodes, NODE_SLOTS, NODE_SPAN);
+	nonces_init(&a->of_enrolments, ENROL_SLOTS, ENROL_SPAN);
 	return a;
 }
 
@@ -62,14 +89,16 @@ void auth_free(struct auth *a)
 	if (!a)
 		return;
 	limit_free(a->by_key);
+	limit_free(a->by_address);
 	limit_free(a->by_enrolling);
 	limit_free(a->by_failing);
-	free(a->nonces);
+	limit_free(a->by_work);
+	free(a->of_nodes.slots);
+	free(a->of_enrolments.slots);
 	free(a);
 }
 
-/* One host: an IPv4 address, or the /64 that an IPv6 host has to itself. */
-static size_t host_len(const struct ip *ip)
+size_t auth_host_len(const struct ip *ip)
 {
 	return ip->family == AF_INET ? 4 : 8;
 }
@@ -85,70 +114,85 @@ static int too_many(struct problem *p, unsigned int retry_after_s, const char *w
 
 int auth_gate(struct auth *a, const struct auth_client *c, struct problem *p)
 {
+	size_t len = auth_host_len(&c->address);
 	unsigned int retry_after_s;
 
-	if (limit_peek(
-		    a->by_failing, c->address.b, host_len(&c->address), c->now_ns, &retry_after_s))
-		return 0;
-	return too_many(p, retry_after_s, "wrong credentials from this address");
+	if (!limit_take(a->by_address, c->address.b, len, c->now_ns, &retry_after_s))
+		return too_many(p, retry_after_s, "requests from this address");
+	return 0;
 }
 
 static int unauthenticated(
 	struct auth *a, const struct auth_client *c, struct problem *p, const char *why)
 {
-	limit_take(a->by_failing, c->address.b, host_len(&c->address), c->now_ns, NULL);
+	unsigned int retry_after_s;
+
+	if (!limit_take(a->by_failing, c->address.b, auth_host_len(&c->address), c->now_ns,
+		    &retry_after_s))
+		return too_many(p, retry_after_s, "wrong credentials from this address");
 	return problem_set(p, 401, "unauthenticated", "%s", why);
 }
 
-static void fill_actor(
-	struct actor *actor, const char *kind, const char *id, const struct ip *address)
+static void fill_actor(struct actor *actor, const char *kind, const char *id, const char *org,
+	const struct auth_client *c)
 {
 	char text[IP_TEXT_LEN] = "";
 
-	if (address->family != AF_UNSPEC)
-		ip_format(address, text);
+	if (c->address.family != AF_UNSPEC)
+		ip_format(&c->address, text);
+	*actor = (struct actor){0};
 	snprintf(actor->who, sizeof(actor->who), "%s%s%.40s", kind, id[0] ? ":" : "", id);
 	snprintf(actor->address, sizeof(actor->address), "%s", text);
+	snprintf(actor->org, sizeof(actor->org), "%s", org);
+	snprintf(actor->request, sizeof(actor->request), "%s", c->request_id ? c->request_id : "");
 }
 
 int auth_api_key(struct auth *a, struct registry *r, const struct auth_client *c,
-	struct actor *ret_actor, struct problem *p)
+	struct actor *ret_actor, char ret_hash[2 * HASH_LEN + 1], struct problem *p)
 {
-	const char *key = c->authorization;
-	char hex[2 * HASH_LEN + 1];
-	struct record rec = {0};
-	uint8_t hash[HASH_LEN];
+	const char *text = c->authorization;
+	char hash[2 * HASH_LEN + 1];
 	unsigned int retry_after_s;
+	struct apikey key;
 	int rc;
 
-	if (!key || strncasecmp(key, "Bearer ", 7) != 0)
+	if (!text || strncasecmp(text, "Bearer ", 7) != 0)
 		return unauthenticated(a, c, p,
 			"this needs an API key: send the header \"Authorization: Bearer KEY\"");
-	key += 7;
-	key += strspn(key, " ");
-	if (strlen(key) > KEY_TEXT_MAX)
+	text += 7;
+	text += strspn(text, " ");
+	if (strlen(text) > KEY_TEXT_MAX)
 		return unauthenticated(a, c, p, "that is not an API key of this console");
-	hash_sha256(HASH_PIECES({key, strlen(key)}), hash);
-	hash_hex(hash, sizeof(hash), hex);
-	rc = registry_load(r, KEY("/apikeys/%s", hex), &rec, p);
+	apikey_hash(text, hash);
+	rc = apikey_check(r, hash, c->now_s, &key, p);
 	if (rc == -ENOENT)
 		return unauthenticated(a, c, p, "that is not an API key of this console");
 	if (rc)
 		return rc;
-	fill_actor(ret_actor, "key", record_text(rec.o, "id"), &c->address);
-	record_done(&rec);
-	if (!limit_take(a->by_key, hash, sizeof(hash), c->now_ns, &retry_after_s))
+	/* Not before: strangers could fill the tables of rates with keys that are none. */
+	if (!limit_take(a->by_key, hash, strlen(hash), c->now_ns, &retry_after_s))
 		return too_many(p, retry_after_s, "requests with this key");
+	if (!limit_peek(a->by_work, hash, strlen(hash), c->now_ns, &retry_after_s))
+		return too_many(p, retry_after_s, "requests with this key that are much work");
+	fill_actor(ret_actor, "key", key.id, key.org, c);
+	ret_actor->role = key.role;
+	if (ret_hash)
+		memcpy(ret_hash, hash, sizeof(hash));
 	return 0;
+}
+
+void auth_charge(struct auth *a, const char *key_hash, uint64_t cpu_ns, uint64_t now_ns)
+{
+	limit_charge(
+		a->by_work, key_hash, strlen(key_hash), now_ns, (double)cpu_ns / (double)NS_PER_MS);
 }
 
 /* -- signatures -- */
 
 static int skewed(const struct auth_client *c, struct problem *p)
 {
-	int rc = problem_set(p, 401, "clock_skew",
-		"the request's time is more than %d s off: sign again by server_time",
-		AGENTSIG_WINDOW_S);
+	int rc = problem_set(
+		p, 401, "clock_skew", "the request's time is off: sign again by server_time");
 
 	p->server_time_s = c->now_s;
 	return rc;
@@ -160,40 +204,54 @@ static bool in_window(uint64_t stamp_s, uint64_t now_s)
 	       stamp_s <= UINT64_MAX - AGENTSIG_WINDOW_S;
 }
 
+static int check_time(const struct auth *a, const struct auth_client *c, const char *method,
+	uint64_t stamp_s, struct problem *p)
+{
+	bool fits = in_window(stamp_s, c->now_s);
+
+	if (!strcmp(method, "DELETE"))
+		fits = fits && stamp_s >= a->start_s && stamp_s <= c->now_s + AHEAD_S;
+	return fits ? 0 : skewed(c, p);
+}
+
 /* 0 and remembered, -VAN_E_UNAUTHENTIC when it was seen, -VAN_E_LIMIT when there is no room. */
-static int remember_nonce(
-	struct auth *a, const struct agentsig *sig, const char *sender, uint64_t now_s)
+static int remember_nonce(const struct auth *a, struct nonces *t, const struct agentsig *sig,
+	uint64_t sender, uint64_t now_s)
 {
 	struct nonce *room = NULL;
-	uint64_t node, at;
+	uint64_t at;
 
-	crypto_shorthash(
-		(unsigned char *)&node, (const unsigned char *)sender, strlen(sender), a->hash_key);
 	crypto_shorthash((unsigned char *)&at, sig->nonce, sizeof(sig->nonce), a->hash_key);
-	at = node + at % NONCE_SPAN;
+	at = sender + at % t->span;
 	for (unsigned int i = 0; i < NONCE_PROBES; i++) {
-		struct nonce *n = &a->nonces[(at + i) % NONCE_SLOTS];
+		struct nonce *n = &t->slots[(at + i) % t->count];
 
 		if (n->until_s < now_s) {
 			/* Look on: the same one may stand behind one that ran out. */
 			room = room ? room : n;
+			if (!n->until_s)
+				break; /* never used: nothing has ever gone past it */
 			continue;
 		}
-		if (n->node == node && !memcmp(n->bytes, sig->nonce, sizeof(n->bytes)))
+		if (n->sender == sender && !memcmp(n->bytes, sig->nonce, sizeof(n->bytes)))
 			return -VAN_E_UNAUTHENTIC;
 	}
 	if (!room)
 		return -VAN_E_LIMIT;
 	memcpy(room->bytes, sig->nonce, sizeof(room->bytes));
-	room->node = node;
+	room->sender = sender;
 	room->until_s = sig->time_s + AGENTSIG_WINDOW_S;
 	return 0;
 }
 
-static int check_nonce(struct auth *a, const struct auth_client *c, const struct agentsig *sig,
-	const char *sender, struct problem *p)
+/* Of a sender by his name, whatever that is. */
+static int check_nonce(struct auth *a, struct nonces *t, const struct auth_client *c,
+	const struct agentsig *sig, const void *name, size_t len, struct problem *p)
 {
-	switch (remember_nonce(a, sig, sender, c->now_s)) {
+	uint64_t sender;
+
+	crypto_shorthash((unsigned char *)&sender, name, len, a->hash_key);
+	switch (remember_nonce(a, t, sig, sender, c->now_s)) {
 	case 0:
 		return 0;
 	case -VAN_E_LIMIT:
@@ -204,11 +262,24 @@ static int check_nonce(struct auth *a, const struct auth_client *c, const struct
 	}
 }
 
-int auth_agent(struct auth *a, struct registry *r, const struct auth_client *c,
-	const struct agentsig_request *request, struct actor *ret_actor,
-	char ret_node_id[NETMAP_ID_MAX + 1], struct problem *p)
+/* For this console, so that it cannot be repeated at another one of the mesh, or be got by somebody
+ * who pretends to be one. Agents of version 0.1 know the mesh's id only. */
+static bool is_signed(const struct registry *r, const struct agentsig *sig,
+	const struct agentsig_request *request, const struct key *sign_key)
 {
 	struct agentsig_request signed_request = *request;
+
+	signed_request.console_id = r->self_id;
+	if (!agentsig_verify(sig, &signed_request, sign_key))
+		return true;
+	signed_request.console_id = r->console_id;
+	return r->mesh_signatures && !agentsig_verify(sig, &signed_request, sign_key);
+}
+
+int auth_agent(struct auth *a, struct registry *r, const struct auth_client *c,
+	const struct agentsig_request *request, struct actor *ret_actor,
+	char ret_node_id[NETMAP_ID_MAX + 1], struct key *ret_sign_key, struct problem *p)
+{
 	struct node_key key;
 	unsigned int retry_after_s;
 	struct agentsig sig;
@@ -217,28 +288,28 @@ int auth_agent(struct auth *a, struct registry *r, const struct auth_client *c,
 	if (!c->authorization || agentsig_parse(c->authorization, &sig) ||
 		strlen(sig.node) > NETMAP_ID_MAX)
 		return unauthenticated(a, c, p, "this needs a node's signature (VAN-Ed25519)");
-	if (!in_window(sig.time_s, c->now_s) ||
-		(!strcmp(request->method, "DELETE") && sig.time_s < a->start_s))
-		return skewed(c, p);
+	rc = check_time(a, c, request->method, sig.time_s, p);
+	if (rc)
+		return rc;
 	rc = node_sign_key(r, sig.node, &key, p);
 	if (rc == -ENOENT)
 		return unauthenticated(a, c, p, "this console does not know that node: join again");
 	if (rc)
 		return rc;
-	signed_request.console_id = r->console_id;
-	if (agentsig_verify(&sig, &signed_request, &key.sign_public))
+	if (!is_signed(r, &sig, request, &key.sign_public))
 		return unauthenticated(
 			a, c, p, "the signature is not of this request by this node's key");
 	/* Not before: a stranger could spend what is the node's. */
 	if (!limit_take(a->by_key, sig.node, strlen(sig.node), c->now_ns, &retry_after_s))
 		return too_many(p, retry_after_s, "requests of this node");
-	rc = check_nonce(a, c, &sig, sig.node, p);
+	rc = check_nonce(a, &a->of_nodes, c, &sig, sig.node, strlen(sig.node), p);
 	if (rc)
 		return rc;
 	if (key.gone)
 		return agent_gone(p);
-	fill_actor(ret_actor, "node", sig.node, &c->address);
+	fill_actor(ret_actor, "node", sig.node, key.org, c);
 	memcpy(ret_node_id, sig.node, strlen(sig.node) + 1);
+	*ret_sign_key = key.sign_public;
 	return 0;
 }
 
@@ -246,7 +317,7 @@ int auth_enrolment_rate(struct auth *a, const struct auth_client *c, struct prob
 {
 	unsigned int retry_after_s;
 
-	if (limit_take(a->by_enrolling, c->address.b, host_len(&c->address), c->now_ns,
+	if (limit_take(a->by_enrolling, c->address.b, auth_host_len(&c->address), c->now_ns,
 		    &retry_after_s))
 		return 0;
 	return too_many(p, retry_after_s, "enrolments from this address");
@@ -257,7 +328,6 @@ int auth_enrolment(struct auth *a, const struct auth_client *c,
 	struct problem *p)
 {
 	struct agentsig_request signed_request = *request;
-	char sender[KEY_TEXT_LEN];
 	struct agentsig sig;
 	int rc;
 
@@ -271,10 +341,10 @@ int auth_enrolment(struct auth *a, const struct auth_client *c,
 	if (agentsig_verify(&sig, &signed_request, sign_key))
 		return unauthenticated(a, c, p,
 			"the signature is not of this enrolment by the sign_key in its body");
-	key_format(sign_key, sender);
-	rc = check_nonce(a, c, &sig, sender, p);
+	rc = check_nonce(
+		a, &a->of_enrolments, c, &sig, c->address.b, auth_host_len(&c->address), p);
 	if (rc)
 		return rc;
-	fill_actor(ret_actor, "enroll", "", &c->address);
+	fill_actor(ret_actor, "enroll", "", "", c);
 	return 0;
 }

@@ -13,13 +13,30 @@ struct config {
 	char *public_url;
 	char *store;
 	struct conf_strings etcd_endpoints;
+	char *etcd_ca;
+	char *etcd_cert;
+	char *etcd_key;
+	char *etcd_user;
+	char *etcd_password_file;
+	char *etcd_prefix;
+	int64_t etcd_timeout_ms;
 	char *web_root;
 	char *log_level;
+	char *log_format;
 	int64_t rate_requests;
+	int64_t rate_address;
 	int64_t rate_enrolments;
 	int64_t max_connections;
 	int64_t audit_days;
-	struct endpoint listen_on; /* what `listen` says */
+	int64_t event_days;
+	int64_t stats_memory_mb;
+	int64_t stats_save_s;
+	char *metrics_listen; /* NULL: none */
+	int64_t metrics_nodes;
+	char *clone_policy;
+	bool mesh_signatures;
+	struct endpoint listen_on;  /* what `listen` says */
+	struct endpoint metrics_on; /* likewise */
 };
 
 extern const struct conf_schema config_schema;

@@ -16,17 +16,26 @@
 	extern const char symbol##_start[];                       \
 	extern const char symbol##_end[]
 
+#define EMBEDDED(symbol) \
+	((struct embedded){symbol##_start, (uintptr_t)symbol##_end - (uintptr_t)symbol##_start})
+
 EMBED(embedded_schema_001, "console-api/schema/001.sql");
+EMBED(embedded_schema_002, "console-api/schema/002.sql");
 EMBED(embedded_openapi_json, "console-api/openapi.json");
 
-struct embedded embed_schema_001(void)
+struct embedded embed_schema(unsigned int number)
 {
-	return (struct embedded){embedded_schema_001_start,
-		(uintptr_t)embedded_schema_001_end - (uintptr_t)embedded_schema_001_start};
+	switch (number) {
+	case 1:
+		return EMBEDDED(embedded_schema_001);
+	case 2:
+		return EMBEDDED(embedded_schema_002);
+	default:
+		return (struct embedded){0};
+	}
 }
 
 struct embedded embed_openapi_json(void)
 {
-	return (struct embedded){embedded_openapi_json_start,
-		(uintptr_t)embedded_openapi_json_end - (uintptr_t)embedded_openapi_json_start};
+	return EMBEDDED(embedded_openapi_json);
 }

@@ -10,7 +10,8 @@ struct embedded {
 	size_t len;
 };
 
-struct embedded embed_schema_001(void);
+/* schema/NNN.sql in their order, from 1; data is NULL beyond the last one. */
+struct embedded embed_schema(unsigned int number);
 struct embedded embed_openapi_json(void);
 
 #endif

@@ -24,8 +24,14 @@ int jointoken_spec_from_json(
 int jointoken_issue(struct registry *r, const struct actor *actor, const char *net_ref,
 	const struct jointoken_spec *spec, struct json_object **ret_view, struct problem *p);
 /* net_ref NULL: of all networks. */
-int jointoken_list(struct registry *r, const char *net_ref, const struct page *page,
-	struct json_object **ret_list, struct problem *p);
+int jointoken_list(struct registry *r, const char *org, const char *net_ref,
+	const struct page *page, struct json_object **ret_list, struct problem *p);
+int jointoken_view(struct registry *r, const char *org, const char *id,
+	struct json_object **ret_view, struct problem *p);
+/* A token by which this node alone may enrol, once, with other keys than it has: it keeps its id and
+ * its memberships. 409 when it is in no network. */
+int jointoken_issue_rekey(struct registry *r, const struct actor *actor, const char *node_ref,
+	int64_t ttl_s, struct json_object **ret_view, struct problem *p);
 int jointoken_revoke(struct registry *r, const struct actor *actor, const char *id,
 	const char *if_match, struct problem *p);
 
@@ -42,8 +48,19 @@ int jointoken_spent_by(
 	struct registry *r, const char *token_id, const char *node_id, struct problem *p);
 /* 403 unless the token is active. */
 int jointoken_check(struct json_object *token, uint64_t now_s, struct problem *p);
-/* All tokens of a network that goes. */
+/* A token of a network that goes; with room (0: any) at most so many of its uses, and itself when
+ * that were all. */
+int jointoken_build_delete(struct registry *r, struct store_txn *txn, const char *net_id,
+	const char *id, size_t room, struct problem *p);
+/* All of them. */
 int jointoken_build_delete_all(
 	struct registry *r, struct store_txn *txn, const char *net_id, struct problem *p);
+
+#define JOINTOKEN_DEAD_DAYS 30ull
+/* Deletes the token (an item of /tokens/) where it has been revoked, used up or expired for so long;
+ * else REGISTRY_NO_CHANGE. room: how many nodes that joined by it may be in one transaction; a token
+ * that has more is gone after several. */
+int jointoken_build_prune(struct registry *r, struct store_txn *txn, const struct store_item *item,
+	uint64_t now_s, size_t room, struct problem *p);
 
 #endif

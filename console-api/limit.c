@@ -80,6 +80,13 @@ bool limit_peek(struct limit *l, const void *key, size_t len, uint64_t now_ns,
 	return false;
 }
 
+void limit_charge(struct limit *l, const void *key, size_t len, uint64_t now_ns, double amount)
+{
+	struct bucket *b = bucket_of(l, key, len, now_ns);
+
+	b->level = b->level - amount < -l->burst ? -l->burst : b->level - amount;
+}
+
 bool limit_take(struct limit *l, const void *key, size_t len, uint64_t now_ns,
 	unsigned int *ret_retry_after_s)
 {

@@ -19,6 +19,9 @@ void limit_free(struct limit *l);
  * (may be NULL) is when one will be there again, at least 1. */
 bool limit_take(struct limit *l, const void *key, size_t len, uint64_t now_ns,
 	unsigned int *ret_retry_after_s);
+/* Takes `amount` as well, of what was found to cost more than one; it may leave the bucket as far in
+ * debt as it can hold. */
+void limit_charge(struct limit *l, const void *key, size_t len, uint64_t now_ns, double amount);
 /* True when limit_take() would pass. Takes nothing. */
 bool limit_peek(struct limit *l, const void *key, size_t len, uint64_t now_ns,
 	unsigned int *ret_retry_after_s);

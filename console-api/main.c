@@ -13,13 +13,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "console-api/agent_clone.h"
+#include "console-api/cmd.h"
 #include "console-api/console.h"
+#include "console-api/consoles.h"
+#include "console-api/presence.h"
+#include "console-api/store_open.h"
 #include "console-api/xalloc.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -29,11 +33,13 @@
 
 #define HOUSEKEEPING_MS     5000
 #define AUTH_FAILURES_PER_S 5
+#define WORK_PER_REQUEST_MS 1 /* at rate_requests of 300: 300 ms of every second */
 #define EXIT_USAGE          2
 
 static void print_usage(FILE *out)
 {
 	fputs("Usage: console-api -c FILE\n"
+	      "       console-api COMMAND [-c FILE] …\n"
 	      "\n"
 	      "The registry of VAN: keeps which networks and nodes exist, and tells the nodes.\n"
 	      "\n"
@@ -45,8 +51,10 @@ static void print_usage(FILE *out)
 	      "  -h, --help               this text\n"
 	      "  -V, --version            the version\n"
 	      "\n"
-	      "See console-api(8) and console-api.conf(5).\n",
+	      "Commands, each with --help:\n",
 		out);
+	cmd_list(out);
+	fputs("\nSee console-api(8) and console-api.conf(5).\n", out);
 }
 
 struct arguments {
@@ -113,42 +121,6 @@ static bool read_arguments(int argc, char **argv, struct arguments *args)
 	return true;
 }
 
-/* One console at a time on a state directory: the store's change notices are within the process. */
-static int lock_state_dir(const char *dir, int *ret_fd, struct err *e)
-{
-	CLEANUP(free) char *path = xasprintf("%s/lock", dir);
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd < 0)
-		return err_set(e, -errno, "cannot open %s: %s", path, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		close(fd);
-		return err_set(
-			e, -EBUSY, "another console-api is running on %s: stop it first", dir);
-	}
-	*ret_fd = fd;
-	return 0;
-}
-
-static int prepare_state_dir(const char *dir, int *ret_lock_fd, struct err *e)
-{
-	int rc = file_make_dirs(dir, 0700, e);
-
-	return rc ? rc : lock_state_dir(dir, ret_lock_fd, e);
-}
-
-/* The host of "https://host:port", without the brackets of an IPv6 address. */
-static char *host_of(const char *url)
-{
-	const char *host = url + strlen("https://");
-	const char *end;
-
-	if (host[0] == '[')
-		return xasprintf("%.*s", (int)strcspn(host + 1, "]"), host + 1);
-	end = strchr(host, ':');
-	return xasprintf("%.*s", end ? (int)(end - host) : (int)strlen(host), host);
-}
-
 /*
  * Everything that needs a capability (a port below 1024, a directory of somebody else) is done:
  * started by hand as root, keep root's files but none of root's powers. As another user there is
@@ -184,11 +156,38 @@ static void reread_log_level(const char *path)
 	config_done(&config);
 }
 
+static void take_pins(struct console *c)
+{
+	const uint8_t *next_pin = tls_next_pin(c->tls);
+
+	memcpy(c->registry->pin, tls_pin(c->tls), sizeof(c->registry->pin));
+	c->registry->has_next_pin = next_pin;
+	if (next_pin)
+		memcpy(c->registry->next_pin, next_pin, sizeof(c->registry->next_pin));
+}
+
+/* `console-api tls` has been at work on the files. */
+static void reload_tls(struct console *c)
+{
+	bool changed = false;
+	struct err e = {0};
+
+	registry_lock(c->registry);
+	if (tls_reload(c->tls, &changed, &e))
+		log_error("SIGHUP: the TLS key stays as it was: %s", e.text);
+	if (changed) {
+		take_pins(c);
+		consoles_announce(c->registry, clock_wall_ns() / NS_PER_S);
+		log_info("SIGHUP: the TLS keys are others now; nodes are told their pins");
+	}
+	registry_unlock(c->registry);
+}
+
 /* Until SIGTERM or SIGINT. */
 static int run(struct console *c, int signal_fd, const char *config_path)
 {
 	struct pollfd fds[] = {{.fd = signal_fd, .events = POLLIN},
-		{.fd = httpd_timer_fd(c->httpd), .events = POLLIN}};
+		{.fd = store_poll_fd(c->registry->store), .events = POLLIN}};
 	uint64_t next_ns = clock_boottime_ns();
 
 	for (;;) {
@@ -198,17 +197,22 @@ static int run(struct console *c, int signal_fd, const char *config_path)
 		if (now_ns >= next_ns) {
 			registry_lock(c->registry);
 			registry_housekeeping(c->registry);
+			stats_sweep(c->stats, c->registry->store);
 			registry_unlock(c->registry);
 			next_ns = now_ns + HOUSEKEEPING_MS * NS_PER_MS;
 		}
 		if (poll(fds, 2, HOUSEKEEPING_MS) < 0 && errno != EINTR)
 			return -errno;
-		if (fds[1].revents)
-			httpd_on_timer(c->httpd);
+		if (fds[1].revents) {
+			registry_lock(c->registry);
+			store_poll(c->registry->store);
+			registry_unlock(c->registry);
+		}
 		if (!(fds[0].revents & POLLIN) || read(signal_fd, &info, sizeof(info)) < 0)
 			continue;
 		if (info.ssi_signo == SIGHUP) {
 			reread_log_level(config_path);
+			reload_tls(c);
 			continue;
 		}
 		log_info("stopping");
@@ -236,55 +240,103 @@ static int open_signals(int *ret_fd, struct err *e)
 	return 0;
 }
 
+/* Makes a TLS key at the first start: of the store, or of another console on a store that several
+ * share. */
+static int open_tls(struct console *c, struct store *store, struct err *e)
+{
+	CLEANUP(free) char *host = tls_host_of(c->config.public_url);
+	CLEANUP(store_item) struct store_item item = {0};
+	int rc = store_get(store, "/console", &item);
+
+	if (rc && rc != -ENOENT)
+		return err_set(e, rc, "cannot read the store: %s", err_name(rc));
+	return tls_open(
+		c->config.state_dir, host, rc == -ENOENT || store_is_shared(store), &c->tls, e);
+}
+
 static int open_registry(struct console *c, struct err *e)
 {
-	CLEANUP(free) char *store_path = xasprintf("%s/registry.db", c->config.state_dir);
 	CLEANUP(free) char *key_path = xasprintf("%s/admin.key", c->config.state_dir);
+	enum clone_policy policy = CLONE_ALARM;
 	struct store *store;
-	int rc = store_sqlite_open(store_path, &store, e);
+	int rc = store_open(&c->config, STORE_WRITE, &store, e);
 
 	if (rc)
 		return rc;
-	rc = registry_open(store, key_path, &c->registry, e);
+	rc = registry_check_imported(store, e);
+	if (!rc)
+		rc = open_tls(c, store, e);
+	if (!rc)
+		rc = registry_open(store, key_path, &c->registry, e);
 	if (rc) {
 		store_close(store);
 		return rc;
 	}
 	c->registry->public_url = c->config.public_url;
 	c->registry->audit_days = (unsigned int)c->config.audit_days;
-	memcpy(c->registry->pin, c->tls.pin, sizeof(c->registry->pin));
+	c->registry->event_days = (unsigned int)c->config.event_days;
+	take_pins(c);
+	clone_policy_parse(c->config.clone_policy, &policy);
+	c->registry->clone_policy = policy;
+	c->registry->mesh_signatures =
+		c->config.mesh_signatures && strcmp(c->config.store, "etcd") != 0;
+	consoles_announce(c->registry, clock_wall_ns() / NS_PER_S);
 	return 0;
+}
+
+/* Without a privilege: it makes a thread. */
+static int start_stats(struct console *c, struct err *e)
+{
+	CLEANUP(free) char *path = xasprintf("%s/stats.db", c->config.state_dir);
+	int rc;
+
+	c->stats = stats_new((size_t)c->config.stats_memory_mb << 20);
+	rc = stats_file_open(
+		path, c->stats, (unsigned int)c->config.stats_save_s, &c->stats_file, e);
+	if (rc)
+		return rc;
+	c->metrics = metrics_new();
+	store_time_commits(c->registry->store, metrics_commit, c->metrics);
+	store_on_change(c->registry->store, stats_on_change, c->stats);
+	return c->config.metrics_listen
+		       ? metrics_server_start(c, &c->config.metrics_on, &c->metrics_server, e)
+		       : 0;
 }
 
 static int start_http(struct console *c, struct err *e)
 {
 	int rc;
 
-	c->auth = auth_new((unsigned int)c->config.rate_requests,
-		(unsigned int)c->config.rate_enrolments, AUTH_FAILURES_PER_S,
-		clock_wall_ns() / NS_PER_S);
+	const struct auth_rates rates = {.requests = (unsigned int)c->config.rate_requests,
+		.address = (unsigned int)c->config.rate_address,
+		.enrolments = (unsigned int)c->config.rate_enrolments,
+		.failures = AUTH_FAILURES_PER_S,
+		.work_ms = (unsigned int)c->config.rate_requests * WORK_PER_REQUEST_MS};
+	c->auth = auth_new(&rates, clock_wall_ns() / NS_PER_S);
 	rc = httpd_new(c, &c->httpd, e);
 	if (rc)
 		return rc;
+	c->watch = watch_new((size_t)c->config.max_connections / 2);
+	store_on_change(c->registry->store, watch_on_change, c->watch);
 	store_on_change(c->registry->store, httpd_on_change, c->httpd);
 	/* Capabilities are a thread's own: before the server's thread is made. */
 	drop_capabilities();
-	return httpd_start(c->httpd, e);
+	presence_new(c->registry, clock_boottime_ns());
+	rc = store_start(c->registry->store, e);
+	if (!rc)
+		rc = start_stats(c, e);
+	return rc ? rc : httpd_start(c->httpd, e);
 }
 
 static int console_main(struct console *c, const char *config_path, struct err *e)
 {
-	CLEANUP(free) char *host = host_of(c->config.public_url);
 	CLEANUP(close) int lock_fd = -1;
 	CLEANUP(close) int signal_fd = -1;
 	int rc = open_signals(&signal_fd, e);
 
 	if (rc)
 		return rc;
-	rc = prepare_state_dir(c->config.state_dir, &lock_fd, e);
-	if (rc)
-		return rc;
-	rc = tls_load_or_create(c->config.state_dir, host, &c->tls, e);
+	rc = state_dir_lock(c->config.state_dir, &lock_fd, e);
 	if (rc)
 		return rc;
 	rc = open_registry(c, e);
@@ -301,12 +353,21 @@ static int console_main(struct console *c, const char *config_path, struct err *
 		err_set(e, rc, "waiting failed: %s", err_name(rc));
 
 err_registry:
+	metrics_server_stop(c->metrics_server);
 	httpd_free(c->httpd);
-	store_on_change(c->registry->store, NULL, NULL); /* nobody but us uses the store now */
+	store_off_change(c->registry->store, c->httpd); /* nobody but us uses the store now */
+	store_off_change(c->registry->store, c->watch);
+	watch_free(c->watch);
 	auth_free(c->auth);
+	stats_file_close(c->stats_file);
+	store_off_change(c->registry->store, c->stats);
+	store_time_commits(c->registry->store, NULL, NULL);
+	stats_free(c->stats);
+	metrics_free(c->metrics);
 	registry_free(c->registry);
+	free(c->openapi);
 err_tls:
-	tls_done(&c->tls);
+	tls_close(c->tls);
 	return rc;
 }
 
@@ -316,9 +377,12 @@ int main(int argc, char **argv)
 	struct console c = {0};
 	const char *warning;
 	enum log_level level;
+	enum log_format format;
 	struct err e = {0};
 	int rc;
 
+	if (argc > 1 && argv[1][0] != '-')
+		return cmd_main(argc - 1, argv + 1);
 	if (!read_arguments(argc, argv, &args))
 		return args.exit_code;
 	log_init("console-api", LOG_LEVEL_INFO);
@@ -330,6 +394,8 @@ int main(int argc, char **argv)
 	}
 	if (log_level_parse(c.config.log_level, &level))
 		log_set_level(level);
+	if (log_format_parse(c.config.log_format, &format))
+		log_set_format(format);
 	if (warning)
 		log_warn("%s", warning);
 	if (args.check_config) {
@@ -341,6 +407,9 @@ int main(int argc, char **argv)
 		log_error("cannot start libsodium");
 		return 1;
 	}
+#ifndef __SANITIZE_ADDRESS__                /* it looks for leaks as a debugger does */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* no core with keys in it */
+#endif
 	rc = console_main(&c, args.config_path, &e);
 	config_done(&c.config);
 	if (rc)

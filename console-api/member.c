@@ -5,73 +5,118 @@
 #include <stdlib.h>
 #include <string.h>
 #include "console-api/alloc.h"
+#include "console-api/audit.h"
+#include "console-api/events.h"
+#include "console-api/netconf.h"
 #include "console-api/node.h"
+#include "console-api/reservation.h"
 #include "console-api/xalloc.h"
 #include "lib/cleanup.h"
 #include "lib/json.h"
 
 /* -- addresses -- */
 
+/* For whom an address is looked for, and what is held for whom in the network. */
+struct claimant {
+	const char *id;
+	const char *name;
+	struct reservations reserved;
+};
+
+/* The transaction relies on the reservations being as they are read here. */
+static int load_reservations(struct registry *r, struct store_txn *txn, const char *net_id,
+	struct claimant *who, struct problem *p)
+{
+	int rc = netconf_expect(r, txn, net_id, p);
+
+	return rc ? rc : reservations_load(r, net_id, &who->reserved, p);
+}
+
 /* 409 that names who has the address. */
-static int address_taken(
-	struct registry *r, const struct ip *ip, const char *holder, struct problem *p)
+static int address_taken(struct registry *r, const char *net_id, const struct ip *ip,
+	const char *holder, struct problem *p)
 {
 	CLEANUP(record) struct record rec = {0};
 	char text[IP_TEXT_LEN];
 	int rc = node_load(r, holder, &rec, p);
 
+	ip_format(ip, text);
+	if (rc == -ENOENT)
+		rc = registry_load(r, KEY("/%s/%s/%s", fip_kind.folder, net_id, holder), &rec, p);
+	else if (!rc)
+		return problem_set(p, 409, "address_taken",
+			"%s is the address of node \"%s\": choose another, or move that node first",
+			text, record_text(rec.o, "name"));
 	if (rc && rc != -ENOENT)
 		return rc;
-	ip_format(ip, text);
 	return problem_set(p, 409, "address_taken",
-		"%s is the address of node \"%s\": choose another, or move that node first", text,
-		rc ? holder : record_text(rec.o, "name"));
+		"%s is the floating IP %s: choose another, or delete that one first", text,
+		!rc && record_text(rec.o, "name")[0] ? record_text(rec.o, "name") : holder);
 }
 
 /* Expects the address to be free, and takes it. */
 static int take_address(struct registry *r, struct store_txn *txn, const char *net_id,
-	const char *node_id, const struct ip *ip, struct problem *p)
+	const struct claimant *who, const struct ip *ip, struct problem *p)
 {
+	const struct reservation *res =
+		reservations_find(who->reserved.items, who->reserved.count, ip);
 	char text[ALLOC_ADDRESS_KEY_LEN], holder[NETMAP_ID_MAX + 1];
 	int rc;
 
 	alloc_address_key(ip, text);
 	rc = registry_index(r, KEY("/addr/%s/%s", net_id, text), holder, NULL, p);
 	if (!rc)
-		return address_taken(r, ip, holder, p);
+		return address_taken(r, net_id, ip, holder, p);
 	if (rc != -ENOENT)
 		return rc;
+	if (res && strcmp(res->node, who->name) != 0)
+		return reservation_conflict(res, ip, "/address", p);
 	store_txn_expect(txn, KEY("/addr/%s/%s", net_id, text), 0);
-	registry_put_index(txn, KEY("/addr/%s/%s", net_id, text), node_id);
+	registry_put_index(txn, KEY("/addr/%s/%s", net_id, text), who->id);
 	return 0;
 }
 
+/* The reserved one, or the lowest that nobody has and that is held for nobody. */
 static int assign_address(struct registry *r, const char *net_id, const struct cidr *cidr,
-	struct ip *ret_ip, struct problem *p)
+	const struct claimant *who, struct ip *ret_ip, struct problem *p)
 {
+	const struct reservation *own = reservations_of_node(
+		who->reserved.items, who->reserved.count, who->name, cidr->ip.family);
 	CLEANUP(store_items) struct store_items held = {0};
+	CLEANUP(free) struct ip_range *ranges = NULL;
 	CLEANUP(free) struct ip *ips = NULL;
 	char text[CIDR_TEXT_LEN];
-	size_t n = 0;
-	int rc = store_range(r->store,
-		KEY("/addr/%s/%c", net_id, cidr->ip.family == AF_INET ? '4' : '6'), NULL, 0, &held);
+	size_t n = 0, range_count = 0;
+	int rc;
 
+	if (own) {
+		*ret_ip = own->range.first;
+		return 0;
+	}
+	rc = store_range(r->store,
+		KEY("/addr/%s/%c", net_id, cidr->ip.family == AF_INET ? '4' : '6'), NULL, 0, &held);
 	if (rc)
 		return problem_from_store(p, rc);
 	ips = xcalloc(held.count, sizeof(*ips));
 	for (size_t i = 0; i < held.count; i++)
 		if (alloc_address_from_key(registry_key_tail(held.items[i].key), &ips[n]))
 			n++;
-	if (!alloc_first_free(cidr, ips, n, ret_ip))
+	ranges = xcalloc(who->reserved.count, sizeof(*ranges));
+	for (size_t i = 0; i < who->reserved.count; i++)
+		if (who->reserved.items[i].range.first.family == cidr->ip.family)
+			ranges[range_count++] = who->reserved.items[i].range;
+	if (!alloc_first_free(cidr, ips, n, ranges, range_count, ret_ip))
 		return 0;
 	cidr_format(cidr, text);
 	return problem_set(p, 409, "network_full",
-		"all addresses of %s are taken: remove nodes or use a larger network", text);
+		"all addresses of %s are taken or reserved: remove nodes or reservations, or use a "
+		"larger network",
+		text);
 }
 
 /* The wish if it is of this family, else an assigned one; appended to ips as text. */
 static int add_address(struct registry *r, struct store_txn *txn, const struct network *net,
-	const struct cidr *cidr, const char *node_id, const struct ip *wish,
+	const struct cidr *cidr, const struct claimant *who, const struct ip *wish,
 	struct json_object *ips, struct problem *p)
 {
 	struct cidr own = {.prefix = cidr->prefix};
@@ -87,11 +132,11 @@ static int add_address(struct registry *r, struct store_txn *txn, const struct n
 			return problem_invalid(p, "/address", "%s", e.text);
 		own.ip = *wish;
 	} else {
-		rc = assign_address(r, net->id, cidr, &own.ip, p);
+		rc = assign_address(r, net->id, cidr, who, &own.ip, p);
 		if (rc)
 			return rc;
 	}
-	rc = take_address(r, txn, net->id, node_id, &own.ip, p);
+	rc = take_address(r, txn, net->id, who, &own.ip, p);
 	if (rc)
 		return rc;
 	cidr_format(&own, text);
@@ -110,24 +155,36 @@ static int check_family(const struct network *net, const struct ip *ip, struct p
 
 /* -- parts of transactions -- */
 
+static int add_addresses(struct registry *r, struct store_txn *txn, const struct network *net,
+	struct claimant *who, const struct ip *wish, struct json_object *ips, struct problem *p)
+{
+	int rc = wish ? check_family(net, wish, p) : 0;
+
+	if (!rc)
+		rc = load_reservations(r, txn, net->id, who, p);
+	if (!rc)
+		rc = add_address(r, txn, net, &net->spec.cidr, who, wish, ips, p);
+	if (!rc)
+		rc = add_address(r, txn, net, &net->spec.cidr6, who, wish, ips, p);
+	return rc;
+}
+
 int member_build_add(struct registry *r, struct store_txn *txn, const struct network *net,
-	const char *node_id, const struct ip *wish, struct problem *p)
+	const char *node_id, const char *node_name, const struct ip *wish, bool pending,
+	struct problem *p)
 {
 	CLEANUP(json) struct json_object *member = json_object_new_object();
+	struct claimant who = {.id = node_id, .name = node_name};
 	struct json_object *macs = json_object_new_array();
 	struct json_object *ips = json_object_new_array();
 	char mac_text[MAC_TEXT_LEN], now[21], owner[2 * NETMAP_ID_MAX + 2];
 	struct mac mac;
-	int rc = 0;
+	int rc;
 
 	json_object_object_add(member, "macs", macs);
 	json_object_object_add(member, "ips", ips);
-	if (wish)
-		rc = check_family(net, wish, p);
-	if (!rc)
-		rc = add_address(r, txn, net, &net->spec.cidr, node_id, wish, ips, p);
-	if (!rc)
-		rc = add_address(r, txn, net, &net->spec.cidr6, node_id, wish, ips, p);
+	rc = add_addresses(r, txn, net, &who, wish, ips, p);
+	reservations_done(&who.reserved);
 	if (rc)
 		return rc;
 	alloc_random_mac(&mac);
@@ -135,6 +192,7 @@ int member_build_add(struct registry *r, struct store_txn *txn, const struct net
 	json_object_array_add(macs, json_object_new_string(mac_text));
 	registry_now_text(now);
 	json_set_string(member, "joined_at", now);
+	json_set_bool(member, "pending", pending);
 	snprintf(owner, sizeof(owner), "%s/%s", net->id, node_id);
 
 	store_txn_expect(txn, KEY("/nets/%s", net->id), net->mod_revision);
@@ -180,12 +238,46 @@ int member_build_remove(struct registry *r, struct store_txn *txn, const char *n
 				     json_object_get_string(json_object_array_get_idx(macs, i))));
 	store_txn_delete(txn, KEY("/members/%s/%s", net_id, node_id));
 	store_txn_delete(txn, KEY("/node-nets/%s/%s", node_id, net_id));
-	registry_touch_network(txn, net_id);
+	registry_press_network(txn, net_id);
 	registry_touch_node(txn, node_id);
 	return 0;
 }
 
+/* As it is shown in the audit trail; record may be NULL. */
+static struct json_object *audited(
+	const struct network *net, struct json_object *node, struct json_object *record)
+{
+	struct json_object *o = NULL;
+
+	if (!record || json_object_deep_copy(record, &o, NULL))
+		return NULL;
+	json_set_string(o, "name", record_text(node, "name"));
+	json_set_string(o, "network", net->id);
+	json_set_string(o, "network_name", net->spec.name);
+	return o;
+}
+
+void member_build_audit(struct store_txn *txn, const struct actor *actor, const char *action,
+	const struct network *net, struct json_object *node, struct json_object *before)
+{
+	const char *id = record_text(node, "id");
+	const struct store_op *op = store_txn_find(txn, KEY("/members/%s/%s", net->id, id));
+	CLEANUP(json) struct json_object *old = audited(net, node, before);
+	CLEANUP(json) struct json_object *record = NULL;
+	CLEANUP(json) struct json_object *new = NULL;
+
+	if (op && op->kind == STORE_PUT)
+		json_parse(op->value, strlen(op->value), &record, NULL);
+	new = audited(net, node, record);
+	registry_audit_change(txn, actor, action, "member", id, old, new);
+}
+
 /* -- views -- */
+
+bool member_is_active(struct json_object *member)
+{
+	return !json_object_get_boolean(json_object_object_get(member, "pending"));
+}
 
 static int not_a_member(const struct network *net, const char *node_ref, struct problem *p)
 {
@@ -199,12 +291,14 @@ static int render(struct registry *r, const struct network *net, const char *nod
 	CLEANUP(record) struct record member = {0};
 	CLEANUP(record) struct record node = {0};
 	struct json_object *view;
-	int rc = registry_load(r, KEY("/members/%s/%s", net->id, node_id), &member, p);
+	int rc = node_load(r, node_id, &node, p);
 
 	if (!rc)
-		rc = node_load(r, node_id, &node, p);
+		rc = registry_load(r, KEY("/members/%s/%s", net->id, node_id), &member, p);
 	if (rc)
-		return rc == -ENOENT ? not_a_member(net, node_id, p) : rc;
+		return rc == -ENOENT ? not_a_member(net,
+					       node.o ? record_text(node.o, "name") : node_id, p)
+				     : rc;
 	view = json_object_new_object();
 	json_set_string(view, "id", node_id);
 	json_set_string(view, "name", record_text(node.o, "name"));
@@ -216,6 +310,8 @@ static int render(struct registry *r, const struct network *net, const char *nod
 		view, "ips", json_object_get(json_object_object_get(member.o, "ips")));
 	json_set_string(view, "public_key", record_text(node.o, "public_key"));
 	node_view_soft(r, node.o, view);
+	json_set_bool(view, "approved", member_is_active(member.o));
+	json_set_bool(view, "disabled", !node_is_active(node.o));
 	json_set_string(view, "joined_at", record_text(member.o, "joined_at"));
 	json_set_int(view, "revision", (int64_t)member.mod_revision);
 	if (ret_revision)
@@ -224,47 +320,33 @@ static int render(struct registry *r, const struct network *net, const char *nod
 	return 0;
 }
 
-int member_view(struct registry *r, const char *net_ref, const char *node_ref,
+int member_view(struct registry *r, const char *org, const char *net_ref, const char *node_ref,
 	struct json_object **ret_view, uint64_t *ret_revision, struct problem *p)
 {
 	char node_id[NETMAP_ID_MAX + 1];
 	struct network net;
-	int rc = network_by_ref(r, net_ref, &net, p);
+	int rc = network_by_ref(r, org, net_ref, &net, p);
 
 	if (!rc)
-		rc = node_by_ref(r, node_ref, node_id, p);
+		rc = node_by_ref(r, org, node_ref, node_id, p);
 	return rc ? rc : render(r, &net, node_id, ret_view, ret_revision, p);
 }
 
-int member_list(struct registry *r, const char *net_ref, const struct page *page,
+static int view_member(struct registry *r, void *ctx, const struct store_item *item,
+	struct json_object **ret_view, struct problem *p)
+{
+	return render(r, ctx, registry_key_tail(item->key), ret_view, NULL, p);
+}
+
+int member_list(struct registry *r, const char *org, const char *net_ref, const struct page *page,
 	struct json_object **ret_list, struct problem *p)
 {
-	CLEANUP(store_items) struct store_items members = {0};
-	CLEANUP(json) struct json_object *items = json_object_new_array();
-	const char *last = NULL;
 	struct network net;
-	int rc = network_by_ref(r, net_ref, &net, p);
+	int rc = network_by_ref(r, org, net_ref, &net, p);
 
 	if (rc)
 		return rc;
-	rc = store_range(r->store, KEY("/members/%s/", net.id),
-		page->after ? KEY("/members/%s/%.64s", net.id, page->after) : NULL, page->limit,
-		&members);
-	if (rc)
-		return problem_from_store(p, rc);
-	for (size_t i = 0; i < members.count; i++) {
-		struct json_object *view = NULL;
-
-		last = registry_key_tail(members.items[i].key);
-		rc = render(r, &net, last, &view, NULL, p);
-		if (rc == -VAN_E_NOT_FOUND)
-			continue;
-		if (rc)
-			return rc;
-		json_object_array_add(items, view);
-	}
-	*ret_list = page_result(STEAL(items), members.more, last);
-	return 0;
+	return page_list(r, KEY("/members/%s/", net.id), page, view_member, &net, ret_list, p);
 }
 
 /* -- add -- */
@@ -283,15 +365,13 @@ struct membership {
 static int resolve(struct registry *r, struct membership *m, struct network *ret_net,
 	struct record *ret_node, struct problem *p)
 {
-	int rc = network_by_ref(r, m->net_ref, ret_net, p);
+	int rc = network_by_ref(r, m->actor->org, m->net_ref, ret_net, p);
 
 	if (!rc)
-		rc = node_by_ref(r, m->node_ref, m->node_id, p);
+		rc = node_by_ref(r, m->actor->org, m->node_ref, m->node_id, p);
 	if (!rc)
 		rc = node_load(r, m->node_id, ret_node, p);
-	if (rc == -ENOENT)
-		return problem_set(p, 404, "not_found", "there is no node \"%.64s\"", m->node_ref);
-	return rc;
+	return rc == -ENOENT ? problem_not_found(p, "node", m->node_ref) : rc;
 }
 
 static int build_add(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
@@ -311,12 +391,14 @@ static int build_add(struct registry *r, struct store_txn *txn, void *ctx, struc
 			net.spec.name);
 	if (rc != -ENOENT)
 		return problem_from_store(p, rc);
-	rc = member_build_add(r, txn, &net, m->node_id, m->wish, p);
+	rc = member_build_add(
+		r, txn, &net, m->node_id, record_text(node.o, "name"), m->wish, false, p);
 	if (rc)
 		return rc;
 	store_txn_expect(txn, KEY("/nodes/%s", m->node_id), node.mod_revision);
-	registry_audit(txn, m->actor, "member.add", "node %s (%s) to network %s (%s)", m->node_id,
-		record_text(node.o, "name"), net.id, net.spec.name);
+	member_build_audit(txn, m->actor, "member.add", &net, node.o, NULL);
+	registry_event(txn, net.org, EVENT_INFO, "node", m->node_id, "%s was added to network %s",
+		record_text(node.o, "name"), net.spec.name);
 	return 0;
 }
 
@@ -333,7 +415,7 @@ int member_add(struct registry *r, const struct actor *actor, const char *net_re
 
 /* Swaps the member's address of this family. 0, or REGISTRY_NO_CHANGE when it holds it already. */
 static int swap_address(struct registry *r, struct store_txn *txn, const struct network *net,
-	const char *node_id, const struct ip *ip, struct json_object *member, struct problem *p)
+	struct claimant *who, const struct ip *ip, struct json_object *member, struct problem *p)
 {
 	const struct cidr *cidr = ip->family == AF_INET ? &net->spec.cidr : &net->spec.cidr6;
 	struct json_object *ips = json_object_object_get(member, "ips");
@@ -359,7 +441,9 @@ static int swap_address(struct registry *r, struct store_txn *txn, const struct 
 		release_address(txn, net->id, held);
 		break;
 	}
-	rc = take_address(r, txn, net->id, node_id, ip, p);
+	rc = load_reservations(r, txn, net->id, who, p);
+	if (!rc)
+		rc = take_address(r, txn, net->id, who, ip, p);
 	if (rc)
 		return rc;
 	json_object_array_put_idx(ips, at, json_object_new_string(text));
@@ -371,6 +455,7 @@ static int build_change(struct registry *r, struct store_txn *txn, void *ctx, st
 	struct membership *m = ctx;
 	CLEANUP(record) struct record node = {0};
 	CLEANUP(record) struct record member = {0};
+	CLEANUP(json) struct json_object *before = NULL;
 	bool changed = false;
 	struct network net;
 	int rc = resolve(r, m, &net, &node, p);
@@ -384,8 +469,13 @@ static int build_change(struct registry *r, struct store_txn *txn, void *ctx, st
 		rc = registry_match(m->if_match, member.mod_revision, p);
 	if (rc)
 		return rc;
+	if (json_object_deep_copy(member.o, &before, NULL))
+		abort();
 	if (m->change->has_address) {
-		rc = swap_address(r, txn, &net, m->node_id, &m->change->address, member.o, p);
+		struct claimant who = {.id = m->node_id, .name = record_text(node.o, "name")};
+
+		rc = swap_address(r, txn, &net, &who, &m->change->address, member.o, p);
+		reservations_done(&who.reserved);
 		if (rc < 0)
 			return rc;
 		changed = rc == 0;
@@ -396,16 +486,20 @@ static int build_change(struct registry *r, struct store_txn *txn, void *ctx, st
 			return rc;
 		changed = true;
 	}
+	if (m->change->approve && !member_is_active(member.o)) {
+		json_set_bool(member.o, "pending", false);
+		registry_event(txn, net.org, EVENT_INFO, "node", m->node_id,
+			"%s was approved in network %s", record_text(node.o, "name"),
+			net.spec.name);
+		changed = true;
+	}
 	if (!changed)
 		return REGISTRY_NO_CHANGE;
 	store_txn_expect(txn, KEY("/members/%s/%s", net.id, m->node_id), member.mod_revision);
 	registry_put(txn, KEY("/members/%s/%s", net.id, m->node_id), member.o);
 	registry_touch_network(txn, net.id);
 	registry_touch_node(txn, m->node_id);
-	registry_audit(txn, m->actor, "member.change", "node %s (%s) in network %s (%s): %s",
-		m->node_id, record_text(node.o, "name"), net.id, net.spec.name,
-		json_object_to_json_string_ext(json_object_object_get(member.o, "ips"),
-			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	member_build_audit(txn, m->actor, "member.change", &net, node.o, before);
 	return 0;
 }
 
@@ -432,24 +526,27 @@ static int build_remove(struct registry *r, struct store_txn *txn, void *ctx, st
 {
 	struct membership *m = ctx;
 	CLEANUP(record) struct record node = {0};
-	CLEANUP(store_item) struct store_item member = {0};
+	CLEANUP(record) struct record member = {0};
 	struct network net;
 	int rc = resolve(r, m, &net, &node, p);
 
 	if (rc)
 		return rc;
-	rc = store_get(r->store, KEY("/members/%s/%s", net.id, m->node_id), &member);
+	rc = registry_load(r, KEY("/members/%s/%s", net.id, m->node_id), &member, p);
 	if (rc == -ENOENT)
 		return not_a_member(&net, m->node_ref, p);
-	if (rc)
-		return problem_from_store(p, rc);
-	rc = registry_match(m->if_match, member.mod_revision, p);
+	if (!rc)
+		rc = registry_match(m->if_match, member.mod_revision, p);
 	if (!rc)
 		rc = member_build_remove(r, txn, net.id, m->node_id, p);
+	if (!rc)
+		rc = netconf_build_forget(r, txn, m->actor, net.id, m->node_id, p);
 	if (rc)
 		return rc == -ENOENT ? not_a_member(&net, m->node_ref, p) : rc;
-	registry_audit(txn, m->actor, "member.remove", "node %s (%s) from network %s (%s)",
-		m->node_id, record_text(node.o, "name"), net.id, net.spec.name);
+	member_build_audit(txn, m->actor, "member.remove", &net, node.o, member.o);
+	registry_event(txn, net.org, EVENT_INFO, "node", m->node_id, "%s %s network %s",
+		record_text(node.o, "name"),
+		strncmp(m->actor->who, "node:", 5) ? "was taken out of" : "left", net.spec.name);
 	return 0;
 }
 

@@ -4,62 +4,61 @@
 #include <stdio.h>
 #include <string.h>
 #include "console-api/alloc.h"
+#include "console-api/audit.h"
+#include "console-api/form.h"
 #include "console-api/jointoken.h"
 #include "console-api/member.h"
+#include "console-api/netconf.h"
+#include "console-api/network_empty.h"
 #include "lib/cleanup.h"
 #include "lib/json.h"
+#include "lib/mergepatch.h"
 
-static int cidr_from_json(struct json_object *o, const char *name, int family,
-	struct cidr *ret_cidr, struct problem *p)
+static void read_prefix(
+	struct form *f, const char *name, enum form_need need, int family, struct cidr *ret_cidr)
 {
-	const char *text = NULL;
-	char pointer[16];
 	struct err e = {0};
 	struct cidr net;
 
-	snprintf(pointer, sizeof(pointer), "/%s", name);
-	if (family == AF_INET ? json_get_string(o, "", name, 1, 64, &text, &e)
-			      : json_opt_string(o, "", name, 1, 64, &text, &e))
-		return problem_from_json(p, &e);
-	if (!text)
-		return 0;
-	if (!cidr_parse(text, &net))
-		return problem_invalid(p, pointer, "%s: must be a network such as %s", pointer,
-			family == AF_INET ? "172.16.1.0/24" : "fd00:1::/64");
-	if (!alloc_cidr_usable(&net, family, &e))
-		return problem_invalid(p, pointer, "%s: %s", pointer, e.text);
-	*ret_cidr = net;
-	return 0;
+	if (!form_cidr(f, name, need, family, &net))
+		return;
+	if (alloc_cidr_usable(&net, family, &e))
+		*ret_cidr = net;
+	else
+		form_fail(f, name, "%s", e.text);
+}
+
+void network_spec_read(struct form *f, struct network_spec *ret_spec)
+{
+	static const char *const encryptions[] = {"aes-256-gcm", "integrity", NULL};
+	struct network_spec spec = {0};
+	int64_t mtu = NETMAP_MTU_DEFAULT;
+	size_t encryption = 0;
+
+	form_name(f, "name", FORM_REQUIRED, spec.name);
+	read_prefix(f, "cidr", FORM_REQUIRED, AF_INET, &spec.cidr);
+	read_prefix(f, "cidr6", FORM_OPTIONAL, AF_INET6, &spec.cidr6);
+	form_word(f, "encryption", FORM_OPTIONAL, encryptions, &encryption);
+	form_int(f, "mtu", FORM_OPTIONAL, NETMAP_MTU_MIN, NETMAP_MTU_MAX, &mtu);
+	form_bool(f, "require_approval", FORM_OPTIONAL, &spec.require_approval);
+	form_labels(f, "labels", &spec.labels);
+	netmap_encryption_parse(encryptions[encryption], &spec.encryption);
+	spec.mtu = (uint16_t)mtu;
+	*ret_spec = spec;
 }
 
 int network_spec_from_json(struct json_object *o, struct network_spec *ret_spec, struct problem *p)
 {
-	static const char *const known[] = {"name", "cidr", "cidr6", "encryption", "mtu", NULL};
-	struct network_spec spec = {.mtu = NETMAP_MTU_DEFAULT, .encryption = NETMAP_AES_256_GCM};
-	int64_t mtu = NETMAP_MTU_DEFAULT;
-	const char *name, *encryption = NULL;
-	struct err e = {0};
+	struct network_spec spec;
+	struct form f;
 	int rc;
 
-	if (json_only(o, "", known, &e) || json_get_string(o, "", "name", 1, 255, &name, &e) ||
-		json_opt_string(o, "", "encryption", 1, 32, &encryption, &e) ||
-		json_opt_int(o, "", "mtu", NETMAP_MTU_MIN, NETMAP_MTU_MAX, &mtu, &e))
-		return problem_from_json(p, &e);
-	if (!netmap_name_valid(name))
-		return problem_invalid(p, "/name",
-			"/name: must be 1 to 63 characters of a-z, 0-9 and -, no hyphen at the ends");
-	if (encryption && !netmap_encryption_parse(encryption, &spec.encryption))
-		return problem_invalid(
-			p, "/encryption", "/encryption: must be \"aes-256-gcm\" or \"integrity\"");
-	rc = cidr_from_json(o, "cidr", AF_INET, &spec.cidr, p);
+	form_init(&f, o, p);
+	network_spec_read(&f, &spec);
+	rc = form_end(&f);
 	if (!rc)
-		rc = cidr_from_json(o, "cidr6", AF_INET6, &spec.cidr6, p);
-	if (rc)
-		return rc;
-	snprintf(spec.name, sizeof(spec.name), "%s", name);
-	spec.mtu = (uint16_t)mtu;
-	*ret_spec = spec;
-	return 0;
+		*ret_spec = spec;
+	return rc;
 }
 
 static bool network_from_record(const struct record *rec, struct network *net)
@@ -68,10 +67,13 @@ static bool network_from_record(const struct record *rec, struct network *net)
 
 	*net = (struct network){.mod_revision = rec->mod_revision};
 	snprintf(net->id, sizeof(net->id), "%s", record_text(rec->o, "id"));
+	snprintf(net->org, sizeof(net->org), "%s", record_org(rec->o));
 	snprintf(net->spec.name, sizeof(net->spec.name), "%s", record_text(rec->o, "name"));
 	snprintf(net->created_at, sizeof(net->created_at), "%s", record_text(rec->o, "created_at"));
 	net->van_id = (uint32_t)record_int(rec->o, "van_id");
 	net->spec.mtu = (uint16_t)record_int(rec->o, "mtu");
+	net->spec.require_approval =
+		json_object_get_boolean(json_object_object_get(rec->o, "require_approval"));
 	return cidr_parse(record_text(rec->o, "cidr"), &net->spec.cidr) &&
 	       (!cidr6[0] || cidr_parse(cidr6, &net->spec.cidr6)) &&
 	       netmap_encryption_parse(record_text(rec->o, "encryption"), &net->spec.encryption);
@@ -87,48 +89,67 @@ int network_load(struct registry *r, const char *id, struct network *ret_net, st
 	return network_from_record(&rec, ret_net) ? 0 : problem_from_store(p, -VAN_E_CORRUPT);
 }
 
-int network_by_ref(struct registry *r, const char *ref, struct network *ret_net, struct problem *p)
+int network_by_ref(struct registry *r, const char *org, const char *ref, struct network *ret_net,
+	struct problem *p)
 {
 	char id[NETMAP_ID_MAX + 1];
-	int rc = registry_resolve(r, "network", ref, id, p);
+	int rc = registry_resolve(r, org, "network", ref, id, p);
 
 	if (!rc)
 		rc = network_load(r, id, ret_net, p);
-	if (rc == -ENOENT) /* between the two reads */
-		return problem_set(p, 404, "not_found", "there is no network \"%.64s\"", ref);
-	return rc;
+	return rc == -ENOENT ? problem_not_found(p, "network", ref) : rc; /* between the reads */
 }
 
-static struct json_object *network_to_json(const struct network *net)
+struct json_object *network_spec_to_json(
+	const struct network_spec *spec, struct json_object *labels)
 {
 	struct json_object *o = json_object_new_object();
 	char text[CIDR_TEXT_LEN];
 
-	json_set_string(o, "id", net->id);
-	json_set_string(o, "name", net->spec.name);
-	cidr_format(&net->spec.cidr, text);
+	json_set_string(o, "name", spec->name);
+	cidr_format(&spec->cidr, text);
 	json_set_string(o, "cidr", text);
-	if (net->spec.cidr6.ip.family != AF_UNSPEC)
-		cidr_format(&net->spec.cidr6, text);
-	json_set_string(o, "cidr6", net->spec.cidr6.ip.family != AF_UNSPEC ? text : NULL);
-	json_set_string(o, "encryption", netmap_encryption_name(net->spec.encryption));
-	json_set_int(o, "mtu", net->spec.mtu);
+	if (spec->cidr6.ip.family != AF_UNSPEC)
+		cidr_format(&spec->cidr6, text);
+	json_set_string(o, "cidr6", spec->cidr6.ip.family != AF_UNSPEC ? text : NULL);
+	json_set_string(o, "encryption", netmap_encryption_name(spec->encryption));
+	json_set_int(o, "mtu", spec->mtu);
+	json_set_bool(o, "require_approval", spec->require_approval);
+	json_object_object_add(
+		o, "labels", labels ? json_object_get(labels) : json_object_new_object());
+	return o;
+}
+
+struct json_object *network_to_json(const struct network *net, struct json_object *labels)
+{
+	struct json_object *o = network_spec_to_json(&net->spec, labels);
+
+	json_set_string(o, "id", net->id);
+	json_set_string(o, "org", net->org);
 	json_set_int(o, "van_id", net->van_id);
 	json_set_string(o, "created_at", net->created_at);
 	return o;
 }
 
-int network_view(struct registry *r, const struct network *net, struct json_object **ret_view,
-	struct problem *p)
+int network_view(
+	struct registry *r, const char *id, struct json_object **ret_view, struct problem *p)
 {
+	CLEANUP(record) struct record rec = {0};
+	struct network net;
 	uint64_t nodes = 0;
-	int rc = store_count(r->store, KEY("/members/%s/", net->id), &nodes);
+	int rc = registry_load(r, KEY("/nets/%s", id), &rec, p);
 
 	if (rc)
+		return rc == -ENOENT ? problem_not_found(p, "network", id) : rc;
+	if (!network_from_record(&rec, &net))
+		return problem_from_store(p, -VAN_E_CORRUPT);
+	rc = store_count(r->store, KEY("/members/%s/", id), &nodes);
+	if (rc)
 		return problem_from_store(p, rc);
-	*ret_view = network_to_json(net);
+	*ret_view = network_to_json(&net, json_object_object_get(rec.o, "labels"));
+	json_object_object_del(*ret_view, "org");
 	json_set_int(*ret_view, "node_count", (int64_t)nodes);
-	json_set_int(*ret_view, "revision", (int64_t)net->mod_revision);
+	json_set_int(*ret_view, "revision", (int64_t)net.mod_revision);
 	return 0;
 }
 
@@ -139,34 +160,41 @@ struct create {
 	struct network *net;
 };
 
-static int build_create(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
+int network_build_create(struct registry *r, struct store_txn *txn, struct network *net,
+	struct json_object **ret_record, struct problem *p)
 {
-	struct create *c = ctx;
-	struct network *net = c->net;
-	struct registry_key name_key = registry_key("/names/network/%s", net->spec.name);
-	CLEANUP(json) struct json_object *o = NULL;
-	char other[NETMAP_ID_MAX + 1];
-	int rc = registry_index(r, name_key.text, other, NULL, p);
+	struct json_object *o;
+	int rc;
 
-	if (!rc)
-		return problem_set(p, 409, "name_taken",
-			"there is a network \"%s\" already: choose another name", net->spec.name);
-	if (rc != -ENOENT)
-		return rc;
 	/* Drawn anew at each try: a conflict may have been of these. */
 	registry_new_id("net", net->id);
 	net->van_id = alloc_random_van_id();
 	registry_now_text(net->created_at);
-	o = network_to_json(net);
-	store_txn_expect(txn, name_key.text, 0);
+	rc = registry_build_in_org(r, txn, net->org, p);
+	if (!rc)
+		rc = registry_build_name(r, txn, net->org, "network", net->spec.name, net->id, p);
+	if (rc)
+		return rc;
+	o = network_to_json(net, net->spec.labels);
 	store_txn_expect(txn, KEY("/nets/%s", net->id), 0);
 	store_txn_expect(txn, KEY("/van/%06x", net->van_id), 0);
-	registry_put_index(txn, name_key.text, net->id);
 	registry_put(txn, KEY("/nets/%s", net->id), o);
 	registry_put_index(txn, KEY("/van/%06x", net->van_id), net->id);
 	registry_touch_network(txn, net->id);
-	registry_audit(txn, c->actor, "network.create", "network %s (%s)", net->id, net->spec.name);
+	*ret_record = o;
 	return 0;
+}
+
+static int build_create(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
+{
+	struct create *c = ctx;
+	CLEANUP(json) struct json_object *o = NULL;
+	int rc = network_build_create(r, txn, c->net, &o, p);
+
+	if (!rc)
+		registry_audit_change(
+			txn, c->actor, "network.create", "network", c->net->id, NULL, o);
+	return rc;
 }
 
 int network_create(struct registry *r, const struct actor *actor, const struct network_spec *spec,
@@ -174,11 +202,99 @@ int network_create(struct registry *r, const struct actor *actor, const struct n
 {
 	struct network net = {.spec = *spec};
 	struct create c = {.actor = actor, .net = &net};
-	int rc = registry_transact(r, build_create, &c, &net.mod_revision, p);
+	int rc;
 
+	memcpy(net.org, actor->org, sizeof(net.org));
+	rc = registry_transact(r, build_create, &c, &net.mod_revision, p);
+	net.spec.labels = NULL;
 	if (!rc)
 		*ret_net = net;
 	return rc;
+}
+
+/* -- change -- */
+
+struct change {
+	const struct actor *actor;
+	const char *ref;
+	struct json_object *patch;
+	const char *if_match;
+	char id[NETMAP_ID_MAX + 1];
+};
+
+static bool same_prefix(const struct cidr *a, const struct cidr *b)
+{
+	return a->ip.family == b->ip.family && a->prefix == b->prefix &&
+	       (a->ip.family == AF_UNSPEC || !ip_compare(&a->ip, &b->ip));
+}
+
+/* What all members live by cannot change under them. */
+static int check_fixed(
+	const struct network_spec *old, const struct network_spec *new, struct problem *p)
+{
+	static const char why[] = "cannot be changed: make another network and move the nodes";
+
+	if (!same_prefix(&old->cidr, &new->cidr))
+		problem_invalid(p, "/cidr", "/cidr: %s", why);
+	if (!same_prefix(&old->cidr6, &new->cidr6))
+		problem_invalid(p, "/cidr6", "/cidr6: %s", why);
+	if (old->encryption != new->encryption)
+		problem_invalid(p, "/encryption", "/encryption: %s", why);
+	return p->error_count ? -VAN_E_INVALID : 0;
+}
+
+static int build_change(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
+{
+	struct change *c = ctx;
+	CLEANUP(json) struct json_object *before = NULL;
+	CLEANUP(json) struct json_object *merged = NULL;
+	CLEANUP(json) struct json_object *after = NULL;
+	CLEANUP(record) struct record rec = {0};
+	struct network net, old;
+	int rc = registry_resolve(r, c->actor->org, "network", c->ref, c->id, p);
+
+	if (!rc)
+		rc = registry_load(r, KEY("/nets/%s", c->id), &rec, p);
+	if (rc)
+		return rc == -ENOENT ? problem_not_found(p, "network", c->ref) : rc;
+	rc = registry_match(c->if_match, rec.mod_revision, p);
+	if (rc)
+		return rc;
+	if (!network_from_record(&rec, &old))
+		return problem_from_store(p, -VAN_E_CORRUPT);
+	net = old;
+	before = network_spec_to_json(&old.spec, json_object_object_get(rec.o, "labels"));
+	merged = mergepatch_apply(before, c->patch);
+	rc = network_spec_from_json(merged, &net.spec, p);
+	if (!rc)
+		rc = check_fixed(&old.spec, &net.spec, p);
+	if (rc)
+		return rc;
+	after = network_to_json(&net, net.spec.labels);
+	if (json_object_equal(after, rec.o))
+		return REGISTRY_NO_CHANGE;
+	rc = registry_build_rename(
+		r, txn, net.org, "network", old.spec.name, net.spec.name, net.id, p);
+	if (rc)
+		return rc;
+	store_txn_expect(txn, KEY("/nets/%s", net.id), rec.mod_revision);
+	registry_put(txn, KEY("/nets/%s", net.id), after);
+	registry_touch_network(txn, net.id);
+	registry_audit_change(txn, c->actor, "network.change", "network", net.id, rec.o, after);
+	return 0;
+}
+
+int network_change(struct registry *r, const struct actor *actor, const char *ref,
+	struct json_object *patch, const char *if_match, char ret_id[NETMAP_ID_MAX + 1],
+	struct problem *p)
+{
+	struct change c = {.actor = actor, .ref = ref, .patch = patch, .if_match = if_match};
+	int rc = registry_transact(r, build_change, &c, NULL, p);
+
+	if (rc < 0)
+		return rc;
+	memcpy(ret_id, c.id, sizeof(c.id));
+	return 0;
 }
 
 /* -- delete -- */
@@ -199,13 +315,16 @@ static int build_delete(struct registry *r, struct store_txn *txn, void *ctx, st
 	struct delete *d = ctx;
 	CLEANUP(store_items) struct store_items members = {0};
 	CLEANUP(store_item) struct store_item maprev = {0};
+	CLEANUP(record) struct record rec = {0};
 	struct network net = {0};
-	int rc = network_by_ref(r, d->ref, &net, p);
+	int rc = network_by_ref(r, d->actor->org, d->ref, &net, p);
 
 	if (!rc)
 		rc = registry_match(d->if_match, net.mod_revision, p);
+	if (!rc)
+		rc = registry_load(r, KEY("/nets/%s", net.id), &rec, p);
 	if (rc)
-		return rc;
+		return rc == -ENOENT ? problem_from_store(p, -EBUSY) : rc;
 	rc = store_get(r->store, KEY("/maprev/net/%s", net.id), &maprev);
 	if (!rc)
 		rc = store_range(r->store, KEY("/members/%s/", net.id), NULL, 0, &members);
@@ -220,14 +339,15 @@ static int build_delete(struct registry *r, struct store_txn *txn, void *ctx, st
 			return rc == -ENOENT ? problem_from_store(p, -EBUSY) : rc;
 	}
 	rc = jointoken_build_delete_all(r, txn, net.id, p);
+	if (!rc)
+		rc = netconf_build_delete_all(r, txn, net.id, p);
 	if (rc)
 		return rc;
 	store_txn_delete(txn, KEY("/nets/%s", net.id));
-	store_txn_delete(txn, KEY("/names/network/%s", net.spec.name));
+	store_txn_delete(txn, KEY("/names/%s/network/%s", net.org, net.spec.name));
 	store_txn_delete(txn, KEY("/van/%06x", net.van_id));
 	store_txn_delete(txn, KEY("/maprev/net/%s", net.id));
-	registry_audit(txn, d->actor, "network.delete", "network %s (%s), %zu members", net.id,
-		net.spec.name, members.count);
+	registry_audit_change(txn, d->actor, "network.delete", "network", net.id, rec.o, NULL);
 	return 0;
 }
 
@@ -235,37 +355,33 @@ int network_delete(struct registry *r, const struct actor *actor, const char *re
 	const char *if_match, struct problem *p)
 {
 	struct delete d = {.actor = actor, .ref = ref, .if_match = if_match};
+	int rc = registry_transact(r, build_delete, &d, NULL, p);
 
-	return registry_transact(r, build_delete, &d, NULL, p);
+	/* More than the store takes at once: part by part. */
+	while (rc == -E2BIG) {
+		*p = (struct problem){0};
+		rc = network_empty_some(r, actor, ref, if_match, p);
+		if (!rc)
+			rc = registry_transact(r, build_delete, &d, NULL, p);
+	}
+	return rc;
 }
 
 /* -- list -- */
 
-int network_list(struct registry *r, const struct page *page, struct json_object **ret_list,
-	struct problem *p)
+/* Of an index of names. */
+static int view_named(struct registry *r, void *ctx, const struct store_item *item,
+	struct json_object **ret_view, struct problem *p)
 {
-	CLEANUP(store_items) struct store_items names = {0};
-	CLEANUP(json) struct json_object *items = json_object_new_array();
-	const char *last = NULL;
-	int rc = store_range(r->store, "/names/network/",
-		page->after ? KEY("/names/network/%.64s", page->after) : NULL, page->limit, &names);
+	char id[NETMAP_ID_MAX + 1];
+	int rc = registry_index_value(item, id, p);
 
-	if (rc)
-		return problem_from_store(p, rc);
-	for (size_t i = 0; i < names.count; i++) {
-		struct json_object *view = NULL;
-		struct network net = {0};
+	(void)ctx;
+	return rc ? rc : network_view(r, id, ret_view, p);
+}
 
-		last = registry_key_tail(names.items[i].key);
-		rc = network_by_ref(r, last, &net, p);
-		if (!rc)
-			rc = network_view(r, &net, &view, p);
-		if (rc == -VAN_E_NOT_FOUND)
-			continue; /* deleted meanwhile */
-		if (rc)
-			return rc;
-		json_object_array_add(items, view);
-	}
-	*ret_list = page_result(STEAL(items), names.more, last);
-	return 0;
+int network_list(struct registry *r, const char *org, const struct page *page,
+	struct json_object **ret_list, struct problem *p)
+{
+	return page_list(r, KEY("/names/%s/network/", org), page, view_named, NULL, ret_list, p);
 }

@@ -19,6 +19,7 @@ static int code_of(int status)
 		return -VAN_E_NOT_FOUND;
 	case 409:
 	case 412:
+	case 428:
 		return -VAN_E_CONFLICT;
 	case 410:
 		return -VAN_E_GONE;
@@ -52,6 +53,10 @@ static const char *title_of(int status)
 		return "It has changed since";
 	case 413:
 		return "The body is too large";
+	case 415:
+		return "Not in this media type";
+	case 428:
+		return "If-Match is needed";
 	case 429:
 		return "Too many requests";
 	case 503:
@@ -63,7 +68,8 @@ static const char *title_of(int status)
 	}
 }
 
-static int fill(struct problem *p, int status, const char *word, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static int fill(
+	struct problem *p, int status, const char *word, const char *fmt, va_list ap)
 {
 	*p = (struct problem){.status = status};
 	snprintf(p->word, sizeof(p->word), "%s", word);
@@ -82,30 +88,50 @@ int problem_set(struct problem *p, int status, const char *word, const char *fmt
 	return rc;
 }
 
+/* The detail of the whole begins with the pointer; beside the pointer itself it would be there twice. */
+static void add_error(struct problem *p, const char *pointer, const char *detail)
+{
+	size_t len = strlen(pointer);
+
+	if (p->error_count == PROBLEM_ERRORS_MAX)
+		return;
+	if (len && !strncmp(detail, pointer, len) && !strncmp(detail + len, ": ", 2))
+		detail += len + 2;
+	snprintf(p->errors[p->error_count].pointer, sizeof(p->errors[0].pointer), "%s", pointer);
+	snprintf(p->errors[p->error_count].detail, sizeof(p->errors[0].detail), "%.255s", detail);
+	p->error_count++;
+}
+
 int problem_invalid(struct problem *p, const char *pointer, const char *fmt, ...)
 {
+	struct problem one;
 	va_list ap;
-	int rc;
 
 	va_start(ap, fmt);
-	rc = fill(p, 400, "invalid", fmt, ap);
+	fill(&one, 400, "invalid", fmt, ap);
 	va_end(ap);
-	snprintf(p->pointer, sizeof(p->pointer), "%s", pointer);
-	p->has_pointer = true;
-	return rc;
+	if (!p->status || !p->error_count)
+		*p = one;
+	add_error(p, pointer, one.detail);
+	return code_of(400);
 }
 
 int problem_from_json(struct problem *p, const struct err *e)
 {
-	int rc = problem_set(p, 400, "invalid", "%s", e->text);
 	size_t len = strcspn(e->text, ": ");
+	char pointer[PROBLEM_POINTER_MAX];
 
-	if (e->text[0] == '/' && len < sizeof(p->pointer)) {
-		memcpy(p->pointer, e->text, len);
-		p->pointer[len] = '\0';
-		p->has_pointer = true;
-	}
-	return rc;
+	if (e->text[0] != '/' || len >= sizeof(pointer))
+		return problem_set(p, 400, "invalid", "%s", e->text);
+	memcpy(pointer, e->text, len);
+	pointer[len] = '\0';
+	return problem_invalid(p, pointer, "%s", e->text);
+}
+
+int problem_not_found(struct problem *p, const char *kind, const char *ref)
+{
+	return problem_set(
+		p, 404, "not_found", "there is no %s \"%.64s\": list what there is", kind, ref);
 }
 
 int problem_from_store(struct problem *p, int rc)
@@ -124,6 +150,11 @@ int problem_from_store(struct problem *p, int rc)
 		code = problem_set(
 			p, 503, "store_busy", "the console's store is busy: try again in a moment");
 		break;
+	case -E2BIG:
+		problem_set(p, 409, "too_much_at_once",
+			"this changes more than the console's store takes in one transaction: do it "
+			"in parts, or raise --max-txn-ops of etcd");
+		return rc;
 	default:
 		retry_after_s = 10;
 		code = problem_set(p, 503, "store_failed",
@@ -133,29 +164,45 @@ int problem_from_store(struct problem *p, int rc)
 	return code;
 }
 
-struct json_object *problem_to_json(const struct problem *p)
+/* What a client sent may be quoted, and be cut within a character: JSON is UTF-8. */
+static void set_line(struct json_object *o, const char *name, const char *text)
+{
+	char line[sizeof(((struct problem *)0)->detail)];
+
+	snprintf(line, sizeof(line), "%s", text);
+	utf8_make_line(line, strlen(line));
+	json_set_string(o, name, line);
+}
+
+static struct json_object *errors_to_json(const struct problem *p)
+{
+	struct json_object *errors = json_object_new_array();
+
+	for (size_t i = 0; i < p->error_count; i++) {
+		struct json_object *one = json_object_new_object();
+
+		set_line(one, "pointer", p->errors[i].pointer);
+		set_line(one, "detail", p->errors[i].detail);
+		json_object_array_add(errors, one);
+	}
+	return errors;
+}
+
+struct json_object *problem_to_json(const struct problem *p, const char *request_id)
 {
 	struct json_object *o = json_object_new_object();
-	char type[64], detail[sizeof(p->detail)];
+	char type[64];
 
-	/* It may quote what a client sent, and be cut within a character: JSON is UTF-8. */
-	memcpy(detail, p->detail, sizeof(detail));
-	utf8_make_line(detail, strlen(detail));
 	snprintf(type, sizeof(type), "urn:van:error:%s", p->word);
 	json_set_string(o, "type", type);
 	json_set_string(o, "title", title_of(p->status));
 	json_set_int(o, "status", p->status);
-	json_set_string(o, "detail", detail);
-	if (p->has_pointer) {
-		struct json_object *errors = json_object_new_array();
-		struct json_object *one = json_object_new_object();
-
-		json_set_string(one, "pointer", p->pointer);
-		json_set_string(one, "detail", detail);
-		json_object_array_add(errors, one);
-		json_object_object_add(o, "errors", errors);
-	}
+	set_line(o, "detail", p->detail);
+	if (p->error_count)
+		json_object_object_add(o, "errors", errors_to_json(p));
 	if (p->server_time_s)
 		json_set_int(o, "server_time", (int64_t)p->server_time_s);
+	if (request_id[0])
+		json_set_string(o, "request_id", request_id);
 	return o;
 }

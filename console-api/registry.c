@@ -6,7 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include "console-api/apikey.h"
+#include "console-api/audit.h"
+#include "console-api/cloak.h"
+#include "console-api/events.h"
+#include "console-api/idempotency.h"
+#include "console-api/agent.h"
+#include "console-api/consoles.h"
 #include "console-api/node.h"
+#include "console-api/presence.h"
+#include "console-api/prune.h"
+#include "console-api/transfer.h"
+#include "console-api/org.h"
+#include "console-api/reservation.h"
 #include "console-api/xalloc.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -54,6 +67,12 @@ const char *record_text(struct json_object *o, const char *name)
 	return text ? text : "";
 }
 
+void record_empty_is_null(struct json_object *o, const char *name)
+{
+	if (!record_text(o, name)[0])
+		json_object_object_add(o, name, NULL);
+}
+
 int64_t record_int(struct json_object *o, const char *name)
 {
 	return json_object_get_int64(json_object_object_get(o, name));
@@ -79,24 +98,39 @@ int registry_load(struct registry *r, const char *key, struct record *ret_rec, s
 	return 0;
 }
 
-int registry_index(struct registry *r, const char *key, char ret_id[NETMAP_ID_MAX + 1],
-	uint64_t *ret_mod, struct problem *p)
+static int take_id(const char *key, struct json_object *value, char ret_id[NETMAP_ID_MAX + 1],
+	struct problem *p)
 {
-	CLEANUP(record) struct record rec = {0};
-	int rc = registry_load(r, key, &rec, p);
-	const char *id;
+	const char *id = json_object_get_string(value);
 
-	if (rc)
-		return rc;
-	id = json_object_get_string(rec.o);
 	if (!id || strlen(id) > NETMAP_ID_MAX) {
 		log_error("store: the value of %s is damaged", key);
 		return problem_from_store(p, -VAN_E_CORRUPT);
 	}
 	memcpy(ret_id, id, strlen(id) + 1);
-	if (ret_mod)
-		*ret_mod = rec.mod_revision;
 	return 0;
+}
+
+int registry_index(struct registry *r, const char *key, char ret_id[NETMAP_ID_MAX + 1],
+	uint64_t *ret_mod, struct problem *p)
+{
+	CLEANUP(record) struct record rec = {0};
+	int rc = registry_load(r, key, &rec, p);
+
+	if (!rc)
+		rc = take_id(key, rec.o, ret_id, p);
+	if (!rc && ret_mod)
+		*ret_mod = rec.mod_revision;
+	return rc;
+}
+
+int registry_index_value(
+	const struct store_item *item, char ret_id[NETMAP_ID_MAX + 1], struct problem *p)
+{
+	CLEANUP(json) struct json_object *o = NULL;
+
+	json_parse(item->value, strlen(item->value), &o, NULL);
+	return take_id(item->key, o, ret_id, p);
 }
 
 void registry_put(struct store_txn *txn, const char *key, struct json_object *o)
@@ -113,28 +147,136 @@ void registry_put_index(struct store_txn *txn, const char *key, const char *id)
 	registry_put(txn, key, o);
 }
 
-int registry_resolve(struct registry *r, const char *kind, const char *ref,
-	char ret_id[NETMAP_ID_MAX + 1], struct problem *p)
+static const struct {
+	const char *kind, *keys;
+} kinds[] = {
+	{"network", "nets"},
+	{"node", "nodes"},
+	{"organization", "orgs"},
+	{"user", "users"},
+};
+
+static const char *keys_of(const char *kind)
 {
-	const char *nouns = !strcmp(kind, "network") ? "nets" : "nodes";
-	CLEANUP(store_item) struct store_item item = {0};
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (!strcmp(kinds[i].kind, kind))
+			return kinds[i].keys;
+	abort(); /* a caller's bug */
+}
+
+const char *record_org(struct json_object *o)
+{
+	const char *org = record_text(o, "org");
+
+	return org[0] ? org : ORG_DEFAULT;
+}
+
+/* An id first: a name that was chosen to look like one cannot hide it. */
+static int resolve_id(
+	struct registry *r, const char *org, const char *kind, const char *ref, struct problem *p)
+{
+	CLEANUP(record) struct record rec = {0};
 	int rc = -ENOENT;
 
-	/* An id first: a name that was chosen to look like one cannot hide it. */
-	if (ref[0] && strlen(ref) <= NETMAP_ID_MAX && !strchr(ref, '/')) {
-		rc = store_get(r->store, KEY("/%s/%s", nouns, ref), &item);
-		if (!rc) {
-			memcpy(ret_id, ref, strlen(ref) + 1);
-			return 0;
-		}
-		if (rc != -ENOENT)
-			return problem_from_store(p, rc);
+	if (ref[0] && strlen(ref) <= NETMAP_ID_MAX && !strchr(ref, '/'))
+		rc = registry_load(r, KEY("/%s/%s", keys_of(kind), ref), &rec, p);
+	if (!rc && strcmp(org, ORG_NONE) != 0 && strcmp(record_org(rec.o), org) != 0)
+		rc = -ENOENT;
+	return rc;
+}
+
+int registry_resolve(struct registry *r, const char *org, const char *kind, const char *ref,
+	char ret_id[NETMAP_ID_MAX + 1], struct problem *p)
+{
+	int rc = resolve_id(r, org, kind, ref, p);
+
+	if (!rc) {
+		memcpy(ret_id, ref, strlen(ref) + 1);
+		return 0;
 	}
-	if (netmap_name_valid(ref))
-		rc = registry_index(r, KEY("/names/%s/%s", kind, ref), ret_id, NULL, p);
+	if (rc == -ENOENT && netmap_name_valid(ref))
+		rc = registry_index(r, KEY("/names/%s/%s/%s", org, kind, ref), ret_id, NULL, p);
+	return rc == -ENOENT ? problem_not_found(p, kind, ref) : rc;
+}
+
+int registry_build_name(struct registry *r, struct store_txn *txn, const char *org,
+	const char *kind, const char *name, const char *id, struct problem *p)
+{
+	struct registry_key key = registry_key("/names/%s/%s/%s", org, kind, name);
+	char holder[NETMAP_ID_MAX + 1];
+	int rc = registry_index(r, key.text, holder, NULL, p);
+
+	if (!rc)
+		return problem_set(p, 409, "name_taken",
+			"there is %s %s \"%s\" already: choose another name",
+			kind[0] == 'o' ? "an" : "a", kind, name); /* organization */
+	if (rc != -ENOENT)
+		return rc;
+	store_txn_expect(txn, key.text, 0);
+	registry_put_index(txn, key.text, id);
+	return 0;
+}
+
+int registry_build_rename(struct registry *r, struct store_txn *txn, const char *org,
+	const char *kind, const char *old, const char *name, const char *id, struct problem *p)
+{
+	int rc;
+
+	if (strcmp(old, name) == 0)
+		return 0;
+	rc = registry_build_name(r, txn, org, kind, name, id, p);
+	if (!rc)
+		store_txn_delete(txn, KEY("/names/%s/%s/%s", org, kind, old));
+	return rc;
+}
+
+int registry_build_in_org(
+	struct registry *r, struct store_txn *txn, const char *org, struct problem *p)
+{
+	CLEANUP(store_item) struct store_item item = {0};
+	int rc = store_get(r->store, KEY("/orgs/%s", org), &item);
+
 	if (rc == -ENOENT)
-		return problem_set(p, 404, "not_found",
-			"there is no %s \"%.64s\": list what there is", kind, ref);
+		return problem_not_found(p, "organization", org);
+	if (rc)
+		return problem_from_store(p, rc);
+	store_txn_expect(txn, KEY("/orgs/%s", org), item.mod_revision);
+	store_txn_put(txn, KEY("/orgrev/%s", org), "\"\"");
+	return 0;
+}
+
+static const char *const role_names[] = {
+	[ROLE_NONE] = "none",
+	[ROLE_VIEWER] = "viewer",
+	[ROLE_OPERATOR] = "operator",
+	[ROLE_ADMIN] = "admin",
+	[ROLE_CONSOLE] = "console",
+};
+
+bool role_parse(const char *text, enum role *ret_role)
+{
+	for (enum role role = ROLE_VIEWER; role <= ROLE_CONSOLE; role++) {
+		if (!strcmp(text, role_names[role])) {
+			*ret_role = role;
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *role_name(enum role role)
+{
+	return role_names[role];
+}
+
+static int commit_problem(struct problem *p, int rc)
+{
+	if (rc != -EIO)
+		return problem_from_store(p, rc);
+	rc = problem_set(p, 503, "outcome_unknown",
+		"the console's store did not answer: this was done as a whole or not at all; look before "
+		"you try again");
+	p->retry_after_s = 1;
 	return rc;
 }
 
@@ -147,35 +289,20 @@ int registry_transact(struct registry *r, registry_build *build, void *ctx, uint
 		CLEANUP(store_txn) struct store_txn txn;
 
 		store_txn_init(&txn);
+		store_track(r->store, &txn);
 		rc = build(r, &txn, ctx, p);
+		if (!rc && r->idem)
+			rc = idem_build(r, &txn, r->idem, p);
+		store_track(r->store, NULL);
 		if (rc)
 			return rc;
-		rc = store_commit(r->store, &txn, ret_revision);
+		rc = audit_seal(r->store, &txn);
+		if (!rc)
+			rc = store_commit(r->store, &txn, ret_revision);
 	}
-	return rc ? problem_from_store(p, rc) : 0;
-}
-
-void registry_audit(
-	struct store_txn *txn, const struct actor *actor, const char *action, const char *fmt, ...)
-{
-	CLEANUP(json) struct json_object *row = json_object_new_object();
-	char object[256];
-	char now[21];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(object, sizeof(object), fmt, ap);
-	va_end(ap);
-	registry_now_text(now);
-	json_set_string(row, "time", now);
-	json_set_string(row, "actor", actor->who);
-	json_set_string(row, "address", actor->address);
-	json_set_string(row, "action", action);
-	json_set_string(row, "object", object);
-	registry_put(txn,
-		KEY("/audit/%016llx-%08x", (unsigned long long)clock_wall_ns(),
-			randombytes_random()),
-		row);
+	if (!rc && r->idem)
+		r->idem->marked = true;
+	return rc ? commit_problem(p, rc) : 0;
 }
 
 void registry_touch_network(struct store_txn *txn, const char *net_id)
@@ -183,13 +310,18 @@ void registry_touch_network(struct store_txn *txn, const char *net_id)
 	store_txn_put(txn, KEY("/maprev/net/%s", net_id), "\"\"");
 }
 
+void registry_press_network(struct store_txn *txn, const char *net_id)
+{
+	store_txn_put(txn, KEY("/maprev/net/%s", net_id), REGISTRY_PRESSING);
+}
+
 void registry_touch_node(struct store_txn *txn, const char *node_id)
 {
 	store_txn_put(txn, KEY("/maprev/node/%s", node_id), "\"\"");
 }
 
-int registry_touch_networks_of(
-	struct registry *r, struct store_txn *txn, const char *node_id, struct problem *p)
+static int mark_networks_of(struct registry *r, struct store_txn *txn, const char *node_id,
+	void (*mark)(struct store_txn *txn, const char *net_id), struct problem *p)
 {
 	CLEANUP(store_items) struct store_items nets = {0};
 	int rc = store_range(r->store, KEY("/node-nets/%s/", node_id), NULL, 0, &nets);
@@ -197,9 +329,21 @@ int registry_touch_networks_of(
 	if (rc)
 		return problem_from_store(p, rc);
 	for (size_t i = 0; i < nets.count; i++)
-		registry_touch_network(txn, registry_key_tail(nets.items[i].key));
+		mark(txn, registry_key_tail(nets.items[i].key));
 	registry_touch_node(txn, node_id);
 	return 0;
+}
+
+int registry_touch_networks_of(
+	struct registry *r, struct store_txn *txn, const char *node_id, struct problem *p)
+{
+	return mark_networks_of(r, txn, node_id, registry_touch_network, p);
+}
+
+int registry_press_networks_of(
+	struct registry *r, struct store_txn *txn, const char *node_id, struct problem *p)
+{
+	return mark_networks_of(r, txn, node_id, registry_press_network, p);
 }
 
 void registry_new_id(const char *prefix, char ret_id[NETMAP_ID_MAX + 1])
@@ -243,15 +387,6 @@ int registry_match(const char *if_match, uint64_t mod_revision, struct problem *
 		(unsigned long long)mod_revision);
 }
 
-struct json_object *page_result(struct json_object *items, bool more, const char *last)
-{
-	struct json_object *o = json_object_new_object();
-
-	json_object_object_add(o, "items", items);
-	json_set_string(o, "next", more ? last : NULL);
-	return o;
-}
-
 void registry_lock(struct registry *r)
 {
 	pthread_mutex_lock(&r->lock);
@@ -265,7 +400,7 @@ void registry_unlock(struct registry *r)
 /* -- first start -- */
 
 /* The text of the key in the file, or of a fresh one that is in the file when this returns. */
-static int admin_key_load_or_make(const char *path, char ret_key[64], struct err *e)
+static int admin_key_load_or_make(const char *path, char ret_key[64], bool *ret_made, struct err *e)
 {
 	CLEANUP(free) char *data = NULL;
 	uint8_t raw[ADMIN_KEY_LEN];
@@ -281,10 +416,12 @@ static int admin_key_load_or_make(const char *path, char ret_key[64], struct err
 		memcpy(ret_key, data, len);
 		ret_key[len] = '\0';
 		sodium_memzero(data, len);
+		*ret_made = false;
 		return 0;
 	}
 	if (rc != -ENOENT)
 		return rc;
+	*ret_made = true;
 	randombytes_buf(raw, sizeof(raw));
 	key_base64(raw, sizeof(raw), true, ret_key);
 	snprintf(line, sizeof(line), "%s\n", ret_key);
@@ -301,16 +438,15 @@ static int bootstrap(struct registry *r, const char *admin_key_path, struct err 
 	CLEANUP(store_txn) struct store_txn txn;
 	static const struct actor actor = {.who = "console"};
 	char key_text[64], key_hash[2 * HASH_LEN + 1], id[NETMAP_ID_MAX + 1], now[21];
-	uint8_t hash[HASH_LEN];
+	bool made;
 	int rc;
 
 	store_txn_init(&txn);
-	rc = admin_key_load_or_make(admin_key_path, key_text, e);
+	rc = admin_key_load_or_make(admin_key_path, key_text, &made, e);
 	if (rc)
 		return rc;
-	hash_sha256(HASH_PIECES({key_text, strlen(key_text)}), hash);
+	apikey_hash(key_text, key_hash);
 	sodium_memzero(key_text, sizeof(key_text));
-	hash_hex(hash, sizeof(hash), key_hash);
 	registry_now_text(now);
 	randombytes_buf(r->mesh, sizeof(r->mesh));
 	hash_hex(r->mesh, sizeof(r->mesh), r->mesh_hex);
@@ -320,14 +456,26 @@ static int bootstrap(struct registry *r, const char *admin_key_path, struct err 
 	json_set_string(console, "created_at", now);
 	registry_new_id("key", id);
 	json_set_string(apikey, "id", id);
+	json_set_string(apikey, "org", ORG_DEFAULT);
 	json_set_string(apikey, "name", "admin");
-	json_set_string(apikey, "role", "admin");
+	json_set_string(apikey, "role", role_name(ROLE_CONSOLE));
 	json_set_string(apikey, "created_at", now);
 	store_txn_expect(&txn, "/console", 0);
 	registry_put(&txn, "/console", console);
 	registry_put(&txn, KEY("/apikeys/%s", key_hash), apikey);
-	registry_audit(&txn, &actor, "console.create", "console %s, key %s", r->console_id, id);
-	rc = store_commit(r->store, &txn, NULL);
+	apikey_build_index(&txn, ORG_DEFAULT, id, key_hash);
+	org_build_default(&txn);
+	registry_audit_change(
+		&txn, &actor, "console.create", "console", r->console_id, NULL, console);
+	rc = audit_seal(r->store, &txn);
+	if (!rc)
+		rc = store_commit(r->store, &txn, NULL);
+	if (rc == -EAGAIN) {
+		/* Another console on the same store was quicker, and has the first key. */
+		if (made)
+			unlink(admin_key_path);
+		return rc;
+	}
 	if (rc)
 		return err_set(
 			e, rc, "cannot write the first records into the store: %s", err_name(rc));
@@ -335,15 +483,33 @@ static int bootstrap(struct registry *r, const char *admin_key_path, struct err 
 	return 0;
 }
 
+/* A store that is half there would be taken for a whole one. */
+int registry_check_imported(struct store *s, struct err *e)
+{
+	CLEANUP(store_item) struct store_item mark = {0};
+
+	if (store_get(s, TRANSFER_MARK, &mark))
+		return 0;
+	return err_set(e, -VAN_E_CORRUPT,
+		"an import into this store was not finished: run \"console-api import\" again");
+}
+
 static int load_console(struct registry *r, const char *admin_key_path, struct err *e)
 {
 	CLEANUP(record) struct record rec = {0};
 	struct problem p = {0};
 	const char *id, *mesh;
-	int rc = registry_load(r, "/console", &rec, &p);
+	int rc = registry_check_imported(r->store, e);
 
-	if (rc == -ENOENT)
-		return bootstrap(r, admin_key_path, e);
+	if (rc)
+		return rc;
+	rc = registry_load(r, "/console", &rec, &p);
+	if (rc == -ENOENT) {
+		rc = bootstrap(r, admin_key_path, e);
+		if (rc != -EAGAIN)
+			return rc;
+		rc = registry_load(r, "/console", &rec, &p);
+	}
 	if (rc)
 		return err_set(e, rc, "cannot read the store: %s", p.detail);
 	id = record_text(rec.o, "id");
@@ -360,16 +526,24 @@ int registry_open(struct store *store, const char *admin_key_path, struct regist
 	struct err *e)
 {
 	struct registry *r = xcalloc(1, sizeof(*r));
+	uint8_t slot[8];
 	int rc;
 
 	r->store = store;
 	r->public_url = "";
 	rc = load_console(r, admin_key_path, e);
+	if (!rc)
+		rc = org_migrate(r, e);
 	if (rc) {
 		free(r);
 		return rc;
 	}
 	r->soft = soft_new();
+	agent_nets_init(&r->nets);
+	randombytes_buf(slot, sizeof(slot));
+	hash_hex(slot, sizeof(slot), r->slot);
+	consoles_name(r);
+	store_on_change(store, agent_on_change, r);
 	pthread_mutex_init(&r->lock, NULL);
 	*ret_registry = r;
 	return 0;
@@ -379,39 +553,44 @@ void registry_free(struct registry *r)
 {
 	if (!r)
 		return;
+	store_off_change(r->store, r);
+	presence_free(r);
 	store_close(r->store);
 	soft_free(r->soft);
-	peers_cache_done(&r->peers);
+	agent_nets_done(&r->nets);
+	reservations_cache_free(r->reservations);
 	pthread_mutex_destroy(&r->lock);
 	free(r);
 }
 
 /* -- housekeeping -- */
 
-static void prune_audit(struct registry *r)
+/* Looks again when the oldest row there is will be too old, an hour from now at the latest. */
+static void prune_audit(struct registry *r, uint64_t now_ns)
 {
-	CLEANUP(store_items) struct store_items rows = {0};
-	CLEANUP(store_txn) struct store_txn txn;
 	uint64_t keep_ns = (uint64_t)r->audit_days * 86400 * NS_PER_S;
-	uint64_t now_ns = clock_wall_ns();
+	uint64_t oldest_ns = 0;
 
-	store_txn_init(&txn);
-	if (!r->audit_days || now_ns < keep_ns ||
-		store_range(r->store, "/audit/", NULL, HOUSEKEEPING_STEP, &rows))
+	if (!r->audit_days || now_ns < keep_ns || now_ns < r->audit_due_ns)
 		return;
-	for (size_t i = 0; i < rows.count; i++) {
-		const char *stamp = registry_key_tail(rows.items[i].key);
-
-		if (strtoull(stamp, NULL, 16) >= now_ns - keep_ns)
-			break;
-		store_txn_delete(&txn, rows.items[i].key);
-	}
-	if (txn.op_count)
-		store_commit(r->store, &txn, NULL); /* fails: the next turn tries again */
+	/* Fails: the next turn tries again. */
+	if (audit_prune(r->store, now_ns - keep_ns, HOUSEKEEPING_STEP, &oldest_ns))
+		return;
+	r->audit_due_ns = now_ns + 3600 * NS_PER_S;
+	if (oldest_ns < r->audit_due_ns - keep_ns)
+		r->audit_due_ns = oldest_ns + keep_ns;
 }
 
 void registry_housekeeping(struct registry *r)
 {
+	if (r->public_url[0])
+		consoles_announce(r, clock_wall_ns() / NS_PER_S);
+	presence_turn(r, clock_boottime_ns(), clock_wall_ns());
 	node_reap_ephemeral(r, clock_boottime_ns(), HOUSEKEEPING_STEP);
-	prune_audit(r);
+	prune_audit(r, clock_wall_ns());
+	events_prune(r, clock_wall_ns());
+	prune_turn(r, clock_wall_ns());
+	presence_events(r, clock_boottime_ns());
+	idem_prune(r, clock_wall_ns() / NS_PER_S);
+	cloak_take_back(r, clock_wall_ns() / NS_PER_S, HOUSEKEEPING_STEP);
 }

@@ -33,7 +33,8 @@ struct suite {
 	struct problem p;
 };
 
-static const struct actor suite_actor = {.who = "key:test"};
+static const struct actor suite_actor = {
+	.who = "key:test", .org = ORG_DEFAULT, .role = ROLE_CONSOLE};
 
 static inline void suite_open(struct suite *s)
 {

@@ -100,7 +100,7 @@ static void assert_first(const char *net, const struct ip *held, size_t n, const
 {
 	struct cidr c = cidr(net);
 	struct ip got = {0}, wanted;
-	int rc = alloc_first_free(&c, held, n, &got);
+	int rc = alloc_first_free(&c, held, n, NULL, 0, &got);
 
 	if (!want) {
 		assert_int_equal(rc, -VAN_E_LIMIT);
@@ -131,6 +131,45 @@ static void lowest_free_address(void **state)
 	assert_first("fd00::/126", held6, 2, "fd00::3");
 }
 
+/* All that a walk finds, as text: "1 4 5". */
+static void assert_walk(struct alloc_walk walk, const char *want)
+{
+	char text[256] = "";
+	struct ip got;
+
+	while (!alloc_next_free(&walk, &got))
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%u",
+			text[0] ? " " : "", got.b[3]);
+	assert_string_equal(text, want);
+	assert_int_equal(alloc_next_free(&walk, &got), -VAN_E_LIMIT);
+}
+
+static void walks_around_what_is_held_and_reserved(void **state)
+{
+	const struct ip held[] = {ip("10.0.0.1"), ip("10.0.0.5"), ip("10.0.0.9")};
+	const struct ip_range ranges[] = {{ip("10.0.0.2"), ip("10.0.0.3")},
+		{ip("10.0.0.5"), ip("10.0.0.7")}, {ip("10.0.0.6"), ip("10.0.0.6")},
+		{ip("10.0.0.12"), ip("10.0.0.14")}};
+	const struct ip_range all[] = {{ip("10.0.0.0"), ip("10.0.0.255")}};
+	const struct ip_range top[] = {{ip("255.255.255.252"), ip("255.255.255.255")}};
+	struct cidr net = cidr("10.0.0.0/28"), end = cidr("255.255.255.252/30");
+	struct ip got;
+
+	(void)state;
+	assert_walk((struct alloc_walk){.net = &net}, "1 2 3 4 5 6 7 8 9 10 11 12 13 14");
+	assert_walk((struct alloc_walk){.net = &net, .held = held, .n = 3},
+		"2 3 4 6 7 8 10 11 12 13 14");
+	assert_walk((struct alloc_walk){.net = &net, .ranges = ranges, .range_count = 4},
+		"1 4 8 9 10 11");
+	assert_walk(
+		(struct alloc_walk){
+			.net = &net, .held = held, .n = 3, .ranges = ranges, .range_count = 4},
+		"4 8 10 11");
+	assert_walk((struct alloc_walk){.net = &net, .ranges = all, .range_count = 1}, "");
+	/* Beyond the last address of all there is none. */
+	assert_int_equal(alloc_first_free(&end, NULL, 0, top, 1, &got), -VAN_E_LIMIT);
+}
+
 static void every_address_of_a_network_once(void **state)
 {
 	struct ip held[300] = {0};
@@ -138,7 +177,7 @@ static void every_address_of_a_network_once(void **state)
 	size_t n = 0;
 
 	(void)state;
-	while (n < 300 && !alloc_first_free(&net, held, n, &held[n])) {
+	while (n < 300 && !alloc_first_free(&net, held, n, NULL, 0, &held[n])) {
 		assert_int_equal(held[n].b[3], n + 1);
 		n++;
 	}
@@ -196,6 +235,7 @@ int main(void)
 		cmocka_unit_test(host_bits_are_named),
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(lowest_free_address),
+		cmocka_unit_test(walks_around_what_is_held_and_reserved),
 		cmocka_unit_test(every_address_of_a_network_once),
 		cmocka_unit_test(keys_sort_by_address),
 		cmocka_unit_test(random_macs),

@@ -7,6 +7,9 @@
 #define NOW_S  1900000000ull
 #define NOW_NS (5000 * NS_PER_S)
 
+static const struct auth_rates rates = {
+	.requests = 100, .address = 1000, .enrolments = 100, .failures = 5, .work_ms = 200};
+
 struct fixture {
 	struct suite *s;
 	struct auth *a;
@@ -29,7 +32,7 @@ static int setup(void **state)
 	assert_non_null(f);
 	suite_setup(&suite);
 	f->s = suite;
-	f->a = auth_new(100, 100, 5, NOW_S - 1000);
+	f->a = auth_new(&rates, NOW_S - 1000);
 	f->c = (struct auth_client){.now_s = NOW_S, .now_ns = NOW_NS};
 	assert_true(ip_parse("192.0.2.1", &f->c.address));
 	suite_network(f->s, "blue", "172.16.1.0/24", NULL);
@@ -57,13 +60,40 @@ static int teardown(void **state)
 	return 0;
 }
 
+static const struct agentsig_request netmap_request = {.method = "GET", .path = "/agent/v1/netmap"};
+
+static void sign(struct fixture *f, const struct agentsig_request *request, uint64_t time_s)
+{
+	struct agentsig_request r = *request;
+
+	if (!r.console_id)
+		r.console_id = f->s->r->self_id;
+	agentsig_sign(&r, f->node_id, time_s, f->id.sign_secret, f->header);
+}
+
+static int as_agent(struct fixture *f, const struct agentsig_request *request)
+{
+	char node_id[NETMAP_ID_MAX + 1] = "";
+	struct key sign_key;
+	int rc;
+
+	f->s->p = (struct problem){0};
+	f->c.authorization = f->header;
+	rc = auth_agent(f->a, f->s->r, &f->c, request, &f->actor, node_id, &sign_key, &f->s->p);
+	if (!rc) {
+		assert_string_equal(node_id, f->node_id);
+		assert_true(key_equal(&sign_key, &f->id.sign_public));
+	}
+	return rc;
+}
+
 /* -- API keys -- */
 
 static int with_key(struct fixture *f, const char *authorization)
 {
 	f->s->p = (struct problem){0};
 	f->c.authorization = authorization;
-	return auth_api_key(f->a, f->s->r, &f->c, &f->actor, &f->s->p);
+	return auth_api_key(f->a, f->s->r, &f->c, &f->actor, NULL, &f->s->p);
 }
 
 static void read_admin_header(struct fixture *f, char ret_header[128])
@@ -111,22 +141,52 @@ static void rate_of_a_key(void **state)
 	SUITE_OK(f->s, with_key(f, header));
 }
 
-static void failures_shut_an_address_out(void **state)
+static void failures_are_refused_and_nothing_else(void **state)
 {
 	struct fixture *f = *state;
-	int failures = 0;
+	char header[128];
 
-	while (!auth_gate(f->a, &f->c, &f->s->p)) {
-		with_key(f, "Bearer wrong");
-		failures++;
-	}
-	assert_int_equal(failures, 50);
-	assert_int_equal(f->s->p.status, 429);
-	assert_true(ip_parse("192.0.2.2", &f->c.address));
+	read_admin_header(f, header);
+	for (int i = 0; i < 50; i++)
+		SUITE_PROBLEM(f->s, with_key(f, "Bearer wrong"), 401, "unauthenticated");
+	SUITE_PROBLEM(f->s, with_key(f, "Bearer wrong"), 429, "too_many_requests");
+	assert_true(f->s->p.retry_after_s >= 1);
+	/* Who has a key, or is a node, gets through whoever else is at his address. */
 	assert_int_equal(auth_gate(f->a, &f->c, &f->s->p), 0);
+	SUITE_OK(f->s, with_key(f, header));
+	sign(f, &netmap_request, NOW_S);
+	SUITE_OK(f->s, as_agent(f, &netmap_request));
+	SUITE_PROBLEM(f->s, with_key(f, "Bearer wrong"), 429, "too_many_requests");
+	assert_true(ip_parse("192.0.2.2", &f->c.address));
+	SUITE_PROBLEM(f->s, with_key(f, "Bearer wrong"), 401, "unauthenticated");
 	assert_true(ip_parse("192.0.2.1", &f->c.address));
 	f->c.now_ns += NS_PER_S;
-	assert_int_equal(auth_gate(f->a, &f->c, &f->s->p), 0);
+	SUITE_PROBLEM(f->s, with_key(f, "Bearer wrong"), 401, "unauthenticated");
+}
+
+/* What its requests cost counts too: 200 ms a second, and for 10 s at once. */
+static void work_of_a_key(void **state)
+{
+	struct fixture *f = *state;
+	char header[128], hash[2 * HASH_LEN + 1];
+
+	read_admin_header(f, header);
+	f->c.authorization = header;
+	SUITE_OK(f->s, auth_api_key(f->a, f->s->r, &f->c, &f->actor, hash, &f->s->p));
+	for (int i = 0; i < 99; i++)
+		auth_charge(f->a, hash, 20 * NS_PER_MS, f->c.now_ns);
+	SUITE_OK(f->s, with_key(f, header));
+	auth_charge(f->a, hash, 20 * NS_PER_MS, f->c.now_ns);
+	SUITE_PROBLEM(f->s, with_key(f, header), 429, "too_many_requests");
+	f->c.now_ns += NS_PER_S;
+	SUITE_OK(f->s, with_key(f, header));
+	/* One that was very much work is not paid off for ever. */
+	auth_charge(f->a, hash, 3600 * NS_PER_S, f->c.now_ns);
+	f->c.now_ns += 9 * NS_PER_S;
+	SUITE_PROBLEM(f->s, with_key(f, header), 429, "too_many_requests");
+	assert_int_equal(f->s->p.retry_after_s, 2);
+	f->c.now_ns += 2 * NS_PER_S;
+	SUITE_OK(f->s, with_key(f, header));
 }
 
 static void ipv6_hosts_are_counted_by_their_64(void **state)
@@ -139,36 +199,12 @@ static void ipv6_hosts_are_counted_by_their_64(void **state)
 		assert_true(ip_parse(text, &f->c.address));
 		with_key(f, "Bearer wrong");
 	}
-	assert_int_equal(auth_gate(f->a, &f->c, &f->s->p), -VAN_E_LIMIT);
+	SUITE_PROBLEM(f->s, with_key(f, "Bearer wrong"), 429, "too_many_requests");
 	assert_true(ip_parse("2001:db8:1:2::1", &f->c.address));
-	assert_int_equal(auth_gate(f->a, &f->c, &f->s->p), 0);
+	SUITE_PROBLEM(f->s, with_key(f, "Bearer wrong"), 401, "unauthenticated");
 }
 
 /* -- signatures -- */
-
-static const struct agentsig_request netmap_request = {.method = "GET", .path = "/agent/v1/netmap"};
-
-static void sign(struct fixture *f, const struct agentsig_request *request, uint64_t time_s)
-{
-	struct agentsig_request r = *request;
-
-	if (!r.console_id)
-		r.console_id = f->s->r->console_id;
-	agentsig_sign(&r, f->node_id, time_s, f->id.sign_secret, f->header);
-}
-
-static int as_agent(struct fixture *f, const struct agentsig_request *request)
-{
-	char node_id[NETMAP_ID_MAX + 1] = "";
-	int rc;
-
-	f->s->p = (struct problem){0};
-	f->c.authorization = f->header;
-	rc = auth_agent(f->a, f->s->r, &f->c, request, &f->actor, node_id, &f->s->p);
-	if (!rc)
-		assert_string_equal(node_id, f->node_id);
-	return rc;
-}
 
 static void good_signature(void **state)
 {
@@ -202,6 +238,14 @@ static void another_console(void **state)
 	elsewhere.console_id = "con_other";
 	sign(f, &elsewhere, NOW_S);
 	SUITE_PROBLEM(f->s, as_agent(f, &netmap_request), 401, "unauthenticated");
+	/* The mesh's id is every console's, and whoever was ever a member knows it. */
+	elsewhere.console_id = f->s->r->console_id;
+	sign(f, &elsewhere, NOW_S);
+	SUITE_PROBLEM(f->s, as_agent(f, &netmap_request), 401, "unauthenticated");
+	f->s->r->mesh_signatures = true;
+	SUITE_OK(f->s, as_agent(f, &netmap_request));
+	sign(f, &netmap_request, NOW_S);
+	SUITE_OK(f->s, as_agent(f, &netmap_request));
 }
 
 static void window(void **state)
@@ -272,7 +316,7 @@ static void nonces_are_bounded(void **state)
 	sign(f, &netmap_request, NOW_S);
 	snprintf(first, sizeof(first), "%s", f->header);
 	SUITE_OK(f->s, as_agent(f, &netmap_request));
-	for (unsigned int i = 0; i < 140000 && !refused; i++) {
+	for (unsigned int i = 0; i < 280000 && !refused; i++) {
 		f->c.now_ns += 20 * NS_PER_MS; /* below the node's rate */
 		sign(f, &netmap_request, NOW_S);
 		if (as_agent(f, &netmap_request)) {
@@ -298,13 +342,44 @@ static void stamped_before_the_start(void **state)
 	const struct agentsig_request leave = {.method = "DELETE", .path = "/agent/v1/networks/x"};
 
 	auth_free(f->a);
-	f->a = auth_new(100, 100, 5, NOW_S - 10);
+	f->a = auth_new(&rates, NOW_S - 10);
 	sign(f, &leave, NOW_S - 11);
 	SUITE_PROBLEM(f->s, as_agent(f, &leave), 401, "clock_skew");
+	assert_true(f->s->p.server_time_s == NOW_S);
 	sign(f, &leave, NOW_S - 10);
 	SUITE_OK(f->s, as_agent(f, &leave));
+	/* Nor for later: it could be repeated after the next start. */
+	sign(f, &leave, NOW_S + 2);
+	SUITE_OK(f->s, as_agent(f, &leave));
+	sign(f, &leave, NOW_S + 3);
+	SUITE_PROBLEM(f->s, as_agent(f, &leave), 401, "clock_skew");
 	sign(f, &netmap_request, NOW_S - 100);
 	SUITE_OK(f->s, as_agent(f, &netmap_request));
+}
+
+/* Keys for enrolments cost nothing: it is the address that has a part of the table, and no node's. */
+static void enrolments_of_one_address_are_bounded(void **state)
+{
+	struct fixture *f = *state;
+	struct agentsig_request r = {.method = "POST",
+		.path = "/agent/v1/enroll",
+		.body = "{}",
+		.body_len = 2,
+		.console_id = ""};
+	unsigned int passed = 0;
+	int rc = 0;
+
+	f->c.authorization = f->header;
+	for (unsigned int i = 0; i < 140000 && !rc; i++) {
+		agentsig_sign(&r, "enroll", NOW_S, f->id.sign_secret, f->header);
+		f->s->p = (struct problem){0};
+		rc = auth_enrolment(f->a, &f->c, &r, &f->id.sign_public, &f->actor, &f->s->p);
+		passed += !rc;
+	}
+	assert_int_equal(f->s->p.status, 429);
+	assert_true(passed > 90000); /* 150 a second for 600 s */
+	assert_true(ip_parse("192.0.2.77", &f->c.address));
+	others_have_room(f);
 }
 
 static void unknown_and_removed_nodes(void **state)
@@ -390,7 +465,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(api_keys),
 		T(rate_of_a_key),
-		T(failures_shut_an_address_out),
+		T(failures_are_refused_and_nothing_else),
+		T(work_of_a_key),
 		T(ipv6_hosts_are_counted_by_their_64),
 		T(good_signature),
 		T(another_request),
@@ -399,6 +475,7 @@ int main(void)
 		T(replays),
 		T(nonces_are_bounded),
 		T(stamped_before_the_start),
+		T(enrolments_of_one_address_are_bounded),
 		T(unknown_and_removed_nodes),
 		T(strangers_do_not_spend_the_rate_of_a_node),
 		T(not_a_signature),

@@ -87,6 +87,21 @@ static void bounded(void **state)
 	limit_free(l);
 }
 
+static void charges_may_leave_a_debt(void **state)
+{
+	struct limit *l = limit_new(10, 20);
+
+	(void)state;
+	limit_charge(l, "a", 1, T0, 19.5);
+	assert_false(limit_peek(l, "a", 1, T0, NULL));
+	assert_true(limit_take(l, "a", 1, T0 + NS_PER_S, NULL));
+	limit_charge(l, "a", 1, T0 + NS_PER_S, 1e9);
+	assert_false(limit_peek(l, "a", 1, T0 + 3 * NS_PER_S, NULL));
+	assert_true(limit_peek(l, "a", 1, T0 + 3200 * NS_PER_MS, NULL)); /* -20 + 2.2 s * 10 */
+	assert_true(limit_take(l, "b", 1, T0, NULL));
+	limit_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -95,6 +110,7 @@ int main(void)
 		cmocka_unit_test(peek_takes_nothing),
 		cmocka_unit_test(a_clock_that_stands_still_or_goes_back),
 		cmocka_unit_test(bounded),
+		cmocka_unit_test(charges_may_leave_a_debt),
 	};
 
 	if (sodium_init() < 0)

@@ -135,23 +135,24 @@ static void names_and_ids_resolve(void **state)
 		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"};
 	char id[NETMAP_ID_MAX + 1];
 
-	SUITE_OK(s, registry_resolve(s->r, "network", "blue", id, &s->p));
+	SUITE_OK(s, registry_resolve(s->r, ORG_DEFAULT, "network", "blue", id, &s->p));
 	assert_string_equal(id, net.id);
-	SUITE_OK(s, registry_resolve(s->r, "network", net.id, id, &s->p));
+	SUITE_OK(s, registry_resolve(s->r, ORG_DEFAULT, "network", net.id, id, &s->p));
 	assert_string_equal(id, net.id);
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
-		SUITE_PROBLEM(
-			s, registry_resolve(s->r, "network", none[i], id, &s->p), 404, "not_found");
-	SUITE_PROBLEM(s, registry_resolve(s->r, "node", "blue", id, &s->p), 404, "not_found");
+		SUITE_PROBLEM(s, registry_resolve(s->r, ORG_DEFAULT, "network", none[i], id, &s->p),
+			404, "not_found");
+	SUITE_PROBLEM(s, registry_resolve(s->r, ORG_DEFAULT, "node", "blue", id, &s->p), 404,
+		"not_found");
 }
 
 static void nothing_stays_of_what_is_deleted(void **state)
 {
 	struct suite *s = *state;
-	static const char *const prefixes[] = {"/names/", "/nets/", "/van/", "/nodes/",
+	static const char *const prefixes[] = {"/names/default/", "/nets/", "/van/", "/nodes/",
 		"/node-keys/", "/sign-keys/", "/members/", "/node-nets/", "/addr/", "/mac/",
-		"/tokens/", "/token-hash/", "/token-uses/", "/net-tokens/", "/maprev/",
-		"/ephemeral/"};
+		"/tokens/", "/token-hash/", "/token-uses/", "/net-tokens/", "/org-tokens/",
+		"/maprev/", "/ephemeral/"};
 	struct enrolled a, b;
 
 	suite_network(s, "blue", "172.16.1.0/24", "fd00:1::/64");
@@ -184,10 +185,10 @@ static void audit(void **state)
 
 	suite_network(s, "blue", "172.16.1.0/24", NULL);
 	suite_node(s, "blue", "a");
-	assert_int_equal(count(s, "/audit/"), before + 3);
+	assert_int_equal(count(s, "/audit/"), before + 4);
 	assert_true(cidr_parse("10.0.0.0/8", &spec.cidr));
 	SUITE_PROBLEM(s, network_create(s->r, &suite_actor, &spec, &net, &s->p), 409, "name_taken");
-	assert_int_equal(count(s, "/audit/"), before + 3);
+	assert_int_equal(count(s, "/audit/"), before + 4);
 	assert_int_equal(store_range(s->r->store, "/audit/", NULL, 0, &rows), 0);
 	row = json_tokener_parse(rows.items[before].value);
 	assert_string_equal(record_text(row, "actor"), "key:test");
@@ -204,12 +205,13 @@ static void old_audit_rows_go(void **state)
 
 	before = count(s, "/audit/");
 	store_txn_init(&txn);
-	for (unsigned int i = 0; i < 100; i++)
-		store_txn_put(&txn,
-			KEY("/audit/%016llx-%08x", (unsigned long long)(now_ns - 11 * day_ns), i),
-			"{}");
-	store_txn_put(&txn,
-		KEY("/audit/%016llx-%08x", (unsigned long long)(now_ns - 9 * day_ns), 1), "{}");
+	for (unsigned int i = 0; i <= 100; i++) {
+		unsigned long long stamp = now_ns - (i < 100 ? 11 : 9) * day_ns;
+
+		store_txn_put(&txn, KEY("/audit/org_a/%016llx-%08x", stamp, i), "{}");
+		store_txn_put(&txn, KEY("/audit-at/%016llx-%08x", stamp, i),
+			"{\"org\":\"org_a\",\"seq\":0,\"hash\":\"\"}");
+	}
 	assert_int_equal(store_commit(s->r->store, &txn, NULL), 0);
 	registry_housekeeping(s->r); /* audit_days is 0: all stay */
 	assert_int_equal(count(s, "/audit/"), before + 101);
@@ -281,7 +283,8 @@ static void a_damaged_value_is_an_error(void **state)
 	store_txn_init(&txn);
 	store_txn_put(&txn, KEY("/nets/%s", net.id), "{\"id\":");
 	assert_int_equal(store_commit(s->r->store, &txn, NULL), 0);
-	SUITE_PROBLEM(s, network_by_ref(s->r, "blue", &net, &s->p), 503, "store_failed");
+	SUITE_PROBLEM(
+		s, network_by_ref(s->r, ORG_DEFAULT, "blue", &net, &s->p), 503, "store_failed");
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, suite_setup, suite_teardown)

@@ -48,7 +48,8 @@ static void malformed(void **state)
 {
 	static const char *const bad[] = {"", "a", "*", "http://x/", "//", "/a//b", "/%", "/%4",
 		"/%zz", "/%00", "/a%0ab", "/%7f", "/a?b=%", "/a?%00=1", "/a?b=1&b=2",
-		"/a?b=1&%62=2", "/1/2/3/4/5/6/7/8/9", "/a?1&2&3&4&5&6&7&8&9"};
+		"/a?b=1&%62=2", "/1/2/3/4/5/6/7/8/9",
+		"/a?1&2&3&4&5&6&7&8&9&10&11&12&13&14&15&16&17"};
 	char large[REQUEST_TARGET_MAX + 1];
 	struct target t;
 
@@ -64,39 +65,40 @@ static void malformed(void **state)
 	assert_true(target_parse(large, &t));
 }
 
-static const struct route *find(
-	const char *method, const char *path, const char *params[2], const char **allow)
+static const struct route *find(const char *method, const char *path,
+	const char *params[REQUEST_PARAMS_MAX], char allow[ROUTE_ALLOW_MAX])
 {
 	static struct target t; /* the parameters point into it */
 
-	*allow = NULL;
+	allow[0] = '\0';
 	assert_true(target_parse(path, &t));
 	return route_find(route_method(method), &t, params, allow);
 }
 
 static void found(void **state)
 {
-	const char *params[2], *allow;
+	const char *params[REQUEST_PARAMS_MAX];
+	char allow[ROUTE_ALLOW_MAX];
 	const struct route *r;
 
 	(void)state;
-	r = find("GET", "/healthz", params, &allow);
+	r = find("GET", "/healthz", params, allow);
 	assert_ptr_equal(r->handler, api_healthz);
 	assert_int_equal(r->access, ACCESS_ANYBODY);
 	assert_null(params[0]);
-	r = find("PATCH", "/api/v1/networks/blue/nodes/web", params, &allow);
+	r = find("PATCH", "/api/v1/networks/blue/nodes/web", params, allow);
 	assert_ptr_equal(r->handler, api_member_change);
-	assert_int_equal(r->access, ACCESS_ADMIN);
+	assert_int_equal(r->access, ACCESS_OPERATOR);
 	assert_string_equal(params[0], "blue");
 	assert_string_equal(params[1], "web");
-	r = find("HEAD", "/api/v1/networks/nodes", params, &allow);
+	r = find("HEAD", "/api/v1/networks/nodes", params, allow);
 	assert_ptr_equal(r->handler, api_network_get);
 	assert_string_equal(params[0], "nodes");
-	r = find("POST", "/api/v1/networks/", params, &allow);
+	r = find("POST", "/api/v1/networks/", params, allow);
 	assert_ptr_equal(r->handler, api_network_create);
 	assert_int_equal(
-		find("GET", "/agent/v1/netmap?wait=1", params, &allow)->access, ACCESS_AGENT);
-	assert_int_equal(find("POST", "/agent/v1/enroll", params, &allow)->access, ACCESS_ENROL);
+		find("GET", "/agent/v1/netmap?wait=1", params, allow)->access, ACCESS_AGENT);
+	assert_int_equal(find("POST", "/agent/v1/enroll", params, allow)->access, ACCESS_ENROL);
 }
 
 static void not_found(void **state)
@@ -105,11 +107,12 @@ static void not_found(void **state)
 		"/api/v1/network", "/api/v1/networks/a/b", "/api/v1/networks/a/nodes/b/c",
 		"/api/v1/%2e%2e", "/HEALTHZ", "/healthz/x/y/z", "/agent/v1/enroll/x/y/z/1/2",
 		"/api/v1/networks/a/nodes/b/c/d", "/healthz/x", "/agent/v1/networks"};
-	const char *params[2], *allow;
+	const char *params[REQUEST_PARAMS_MAX];
+	char allow[ROUTE_ALLOW_MAX];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-		if (find("GET", paths[i], params, &allow) || allow)
+		if (find("GET", paths[i], params, allow) || allow[0])
 			fail_msg("%s is found", paths[i]);
 	}
 }
@@ -123,17 +126,61 @@ static void other_methods(void **state)
 		{"POST", "/healthz", "GET, HEAD"},
 		{"get", "/healthz", "GET, HEAD"},
 		{"GET", "/agent/v1/enroll", "POST"},
-		{"POST", "/api/v1/nodes/x", "GET, HEAD, DELETE"},
+		{"POST", "/api/v1/nodes/x", "GET, HEAD, PATCH, DELETE"},
 		{"PUT", "/api/v1/networks/x/nodes/y", "GET, HEAD, PATCH, DELETE"},
-		{"GET", "/api/v1/tokens/x", "DELETE"},
+		{"POST", "/api/v1/tokens/x", "GET, HEAD, DELETE"},
+		{"GET", "/agent/v1/networks/x", "DELETE"},
 	};
-	const char *params[2], *allow;
+	const char *params[REQUEST_PARAMS_MAX];
+	char allow[ROUTE_ALLOW_MAX];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		assert_null(find(cases[i].method, cases[i].path, params, &allow));
+		assert_null(find(cases[i].method, cases[i].path, params, allow));
 		assert_string_equal(allow, cases[i].allow);
 	}
+}
+
+/* What the framework and the document rely on. */
+static void the_table_is_sound(void **state)
+{
+	const struct route *r;
+	size_t count = 0;
+
+	(void)state;
+	for (; (r = route_at(count)); count++) {
+		size_t params = 0;
+
+		for (const char *at = r->path; (at = strchr(at, '{')); at++)
+			params++;
+		assert_true(params <= REQUEST_PARAMS_MAX);
+		assert_non_null(r->handler);
+		assert_true(r->id && r->tag && r->summary);
+		assert_true(r->method != METHOD_GET || r->reply);
+		assert_true(r->method != METHOD_GET || !r->body);
+		assert_true(!r->filters || r->sorts); /* only lists have filters */
+		assert_true(r->body_max <= REQUEST_DISCARD_MAX);
+		/* Nobody but who may change things changes things. */
+		if (route_role(r))
+			assert_true(r->method == METHOD_GET || route_role(r) > ROLE_VIEWER);
+		for (size_t i = 0; i < count; i++) {
+			assert_string_not_equal(route_at(i)->id, r->id);
+			assert_true(route_at(i)->method != r->method ||
+				    strcmp(route_at(i)->path, r->path) != 0);
+		}
+	}
+	assert_true(count > 30);
+}
+
+static void words(void **state)
+{
+	(void)state;
+	assert_true(route_has_word("name created_at", "name"));
+	assert_true(route_has_word("name created_at", "created_at"));
+	assert_false(route_has_word("name created_at", "created"));
+	assert_false(route_has_word("name created_at", "me"));
+	assert_false(route_has_word("", "name"));
+	assert_false(route_has_word(NULL, "name"));
 }
 
 int main(void)
@@ -145,6 +192,8 @@ int main(void)
 		cmocka_unit_test(found),
 		cmocka_unit_test(not_found),
 		cmocka_unit_test(other_methods),
+		cmocka_unit_test(the_table_is_sound),
+		cmocka_unit_test(words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
