@@ -16,6 +16,7 @@
 #define FIELD(name) offsetof(struct vand_config, name)
 
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
+static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const ciphers[] = {"auto", "ipsec-mb", "sodium", "openssl", NULL};
 
 static const struct conf_option options[] = {
@@ -84,6 +85,13 @@ static const struct conf_option options[] = {
 		.default_text = "\"info\"",
 		.choices = log_levels,
 		.help = "How much is logged on standard error."},
+	{.name = "log_format",
+		.type = CONF_STRING,
+		.offset = FIELD(log_format),
+		.default_text = "\"text\"",
+		.choices = log_formats,
+		.help = "How it is logged: lines of text, or a JSON object a line with the members time, "
+			"level, program and message."},
 	{.name = "cipher",
 		.type = CONF_STRING,
 		.offset = FIELD(cipher),

@@ -17,6 +17,7 @@ struct vand_config {
 	int64_t busy_poll_us;
 	char *psk_file; /* 64 hexadecimal digits or 44 base64 characters */
 	char *log_level;
+	char *log_format;
 	char *cipher;     /* "auto" or a back end's name */
 	bool tap_offload; /* the off switches of design §3.1 */
 	bool udp_gso;

@@ -59,9 +59,10 @@ static void on_join_timeout(struct loop_timer *timer, uint64_t now_ns)
 	struct err e = {0};
 
 	(void)now_ns;
-	err_set(&e, -VAN_E_TIMEOUT,
-		"the network is not up after %u.%u s; vand goes on trying: see vanctl status",
-		c->timeout_ms / 1000, c->timeout_ms % 1000 / 100);
+	if (!registry_join_unapproved(c->ctl->v->registry, c, &e))
+		err_set(&e, -VAN_E_TIMEOUT,
+			"the network is not up after %u.%u s; vand goes on trying: see vanctl status",
+			c->timeout_ms / 1000, c->timeout_ms % 1000 / 100);
 	registry_forget(c->ctl->v->registry, c);
 	change_free(c);
 	ctl_error(client, e.code, &e);

@@ -12,6 +12,7 @@
 #include "lib/json.h"
 #include "vand/ctl_internal.h"
 #include "vand/reconcile.h"
+#include "vand/registry.h"
 
 #define PING_TIMEOUT_MS 10000
 #define LOOK_NS         (20 * NS_PER_MS) /* for the session */
@@ -54,6 +55,7 @@ void ctl_probed(struct ctl *ctl, struct peer *peer, uint64_t token, uint64_t rtt
 {
 	if (!ctl)
 		return;
+	registry_probed(ctl->v->registry, peer, token, rtt_ns);
 	list_for_each_safe (it, &ctl->pings) {
 		struct ping *p = container_of(it, struct ping, node);
 		CLEANUP(json) struct json_object *result = NULL;

@@ -160,6 +160,23 @@ static struct json_object *underlay(struct vand *v)
 	return array;
 }
 
+/* What the console wants of this node; it is kept, and not acted on yet. */
+static void set_policy(struct json_object *o, const struct netmap_policy *policy)
+{
+	int64_t own = 0;
+
+	for (size_t i = 0; i < policy->gateway_count; i++)
+		own += policy->gateways[i].own;
+	json_set_int(o, "gateways", (int64_t)policy->gateway_count);
+	json_set_int(o, "gateways_own", own);
+	json_set_int(o, "floating_ips", (int64_t)policy->floating_count);
+	json_set_string(o, "cloak",
+		policy->cloak_pending ? "pending"
+		: policy->cloak.on    ? "on"
+				      : "off");
+	json_set_int(o, "cloak_rules", (int64_t)policy->cloak.rule_count);
+}
+
 static struct json_object *network_status(struct vand *v, const struct netmap_network *nn)
 {
 	struct json_object *o = json_object_new_object(), *ips = json_object_new_array();
@@ -184,6 +201,7 @@ static struct json_object *network_status(struct vand *v, const struct netmap_ne
 	json_set_string(o, "encryption", netmap_encryption_name(nn->encryption));
 	json_set_int(o, "peers", (int64_t)nn->peer_count);
 	json_set_int(o, "peers_connected", connected_count);
+	set_policy(o, &nn->policy);
 	set_count(o, "rx_bytes", totals.rx_bytes);
 	set_count(o, "tx_bytes", totals.tx_bytes);
 	set_count(o, "rx_packets", totals.rx_packets);
@@ -463,14 +481,34 @@ static const char *part_of(enum stat_event event)
 	}
 }
 
+static struct json_object *help_of_counters(void)
+{
+	struct json_object *help = json_object_new_object();
+
+	for (int i = 0; i < STAT__COUNT; i++)
+		json_set_string(help, stats_event_name((enum stat_event)i),
+			stats_event_help((enum stat_event)i));
+	for (int i = 0; i < DROP__COUNT; i++)
+		json_set_string(help, stats_drop_name((enum drop_reason)i),
+			stats_drop_help((enum drop_reason)i));
+	return help;
+}
+
 void ctl_stats(struct ctl_client *client, struct json_object *args)
 {
 	static const char *const parts[] = {"frames", "drops", "handshakes", "offload"};
 	struct vand *v = ctl_of(client)->v;
 	CLEANUP(json) struct json_object *o = json_object_new_object();
 	struct json_object *part;
+	bool wanted = false;
+	struct err e = {0};
+	int rc;
 
-	(void)args;
+	rc = args ? json_opt_bool(args, "", "help", &wanted, &e) : 0;
+	if (rc < 0) {
+		ctl_error(client, rc, &e);
+		return;
+	}
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		json_object_object_add(o, parts[i], json_object_new_object());
 	for (int i = 0; i < STAT__COUNT; i++) {
@@ -485,5 +523,7 @@ void ctl_stats(struct ctl_client *client, struct json_object *args)
 
 		set_count(part, stats_drop_name(reason), dataplane_drops(v, reason));
 	}
+	if (wanted)
+		json_object_object_add(o, "help", help_of_counters());
 	ctl_answer(client, o);
 }

@@ -21,6 +21,7 @@
 #include "vand/reload.h"
 #include "vand/route.h"
 #include "vand/state.h"
+#include "vand/stats.h"
 #include "vand/vand.h"
 
 #define EXIT_USAGE 2
@@ -42,12 +43,13 @@ enum action { RUN, CHECK_CONFIG };
 /* -1: go on; otherwise the exit status. */
 static int parse_arguments(int argc, char **argv, const char **ret_config, enum action *ret_action)
 {
-	enum { OPT_EXAMPLE = 256, OPT_MAN, OPT_VERSION, OPT_CHECK };
+	enum { OPT_EXAMPLE = 256, OPT_MAN, OPT_COUNTERS, OPT_VERSION, OPT_CHECK };
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"check-config", no_argument, NULL, OPT_CHECK},
 		{"print-example-config", no_argument, NULL, OPT_EXAMPLE},
 		{"print-man-options", no_argument, NULL, OPT_MAN},
+		{"print-man-counters", no_argument, NULL, OPT_COUNTERS},
 		{"version", no_argument, NULL, OPT_VERSION},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -67,6 +69,9 @@ static int parse_arguments(int argc, char **argv, const char **ret_config, enum 
 			return 0;
 		case OPT_MAN:
 			conf_print_man(&vand_config_schema, stdout);
+			return 0;
+		case OPT_COUNTERS:
+			stats_print_man(stdout);
 			return 0;
 		case OPT_VERSION:
 			puts("vand " VAN_VERSION);
@@ -168,7 +173,6 @@ static int open_port(struct vand *v, struct err *e)
 static int resume_membership(struct vand *v, struct err *e)
 {
 	const struct state_membership *m = state_membership(v->state);
-	struct netmap *map;
 	int rc;
 
 	if (!m)
@@ -176,9 +180,6 @@ static int resume_membership(struct vand *v, struct err *e)
 	rc = dataplane_start(v, m->mesh, e);
 	if (rc < 0)
 		return rc;
-	map = state_load_netmap(v->state);
-	if (map)
-		reconcile_apply(v->reconcile, map);
 	registry_start(v->registry);
 	return 0;
 }
@@ -260,6 +261,7 @@ int main(int argc, char **argv)
 	struct err e = {0};
 	enum action action = RUN;
 	enum log_level level = LOG_LEVEL_INFO;
+	enum log_format format;
 	const char *config_path = NULL;
 	int rc = parse_arguments(argc, argv, &config_path, &action);
 
@@ -282,6 +284,8 @@ int main(int argc, char **argv)
 		rc = vand_config_psk(&v->config, v->psk, &e);
 	if (rc == 0 && log_level_parse(v->config.log_level, &level))
 		log_set_level(level);
+	if (rc == 0 && log_format_parse(v->config.log_format, &format))
+		log_set_format(format);
 	if (rc == 0 && action == RUN)
 		rc = set_up_and_run(v, &e);
 	if (rc < 0)

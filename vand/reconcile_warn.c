@@ -5,6 +5,7 @@
  * 8 and an IP header of 20 or 40. (A VLAN tag inside takes 4 more; they are not counted here,
  * because most networks carry none.)
  */
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -134,6 +135,34 @@ static void path_lines(const struct reconcile *r, const struct netmap_network *n
 		add_line(array, "network %s: the same of %zu more paths", nn->name, more);
 }
 
+static void overlap_line(const struct netmap_network *a, const struct netmap_network *b,
+	const struct cidr *ca, const struct cidr *cb, struct json_object *array)
+{
+	char a_text[CIDR_TEXT_LEN], b_text[CIDR_TEXT_LEN];
+
+	if (ca->ip.family == AF_UNSPEC || !cidr_overlaps(ca, cb))
+		return;
+	cidr_format(ca, a_text);
+	cidr_format(cb, b_text);
+	add_line(array,
+		"networks %s (%s) and %s (%s) have addresses in common: this node reaches those in "
+		"one of the two only; it should leave the other",
+		a->name, a_text, b->name, b_text);
+}
+
+/* Two interfaces with routes to the same addresses. */
+static void overlap_lines(const struct netmap *map, size_t i, struct json_object *array)
+{
+	const struct netmap_network *a = &map->networks[i];
+
+	for (size_t k = i + 1; k < map->network_count; k++) {
+		const struct netmap_network *b = &map->networks[k];
+
+		overlap_line(a, b, &a->cidr, &b->cidr, array);
+		overlap_line(a, b, &a->cidr6, &b->cidr6, array);
+	}
+}
+
 void reconcile_warnings(const struct reconcile *r, struct json_object *array)
 {
 	CLEANUP(free) struct route_underlay *list = NULL;
@@ -156,6 +185,7 @@ void reconcile_warnings(const struct reconcile *r, struct json_object *array)
 	for (size_t i = 0; i < r->map->network_count; i++) {
 		const struct netmap_network *nn = &r->map->networks[i];
 
+		overlap_lines(r->map, i, array);
 		interface_lines(nn, list, count, array);
 		path_lines(r, nn, list, count, array);
 	}

@@ -2,8 +2,9 @@
 /*
  * Two conversations with the console go on side by side. The poll asks for a netmap newer than ours
  * and is answered when there is one, or after WAIT_S. The report says where we can be reached. Each
- * has its own timer and, when it fails, its own growing pause; either of them succeeding is
- * contact.
+ * has its own timer; either of them succeeding is contact. Where the mesh has several consoles, one
+ * is current (consoles.c): when either conversation finds it away, both go on with the next one, and
+ * a report that goes to the preferred one now and then finds out when it is back.
  *
  * Nothing that goes wrong here touches what is running: the netmap in force stays in force, unless
  * the console says that this node was removed, or the configuration bounds how old it may grow
@@ -21,32 +22,21 @@
 #include "lib/log.h"
 #include "vand/reconcile.h"
 #include "vand/registry_internal.h"
-#include "vand/route.h"
+#include "vand/report.h"
 #include "vand/vand.h"
 
 #define WAIT_S             30
 #define POLL_TIMEOUT_MS    ((WAIT_S + 15) * 1000)
 #define REPORT_TIMEOUT_MS  10000
-#define RETRY_MIN_MS       500
-#define RETRY_MAX_MS       30000
 #define RETRY_AFTER_MAX_S  300
 #define POLL_PAUSE_NS      (1 * NS_PER_S)   /* between answers that said nothing and came at once */
 #define IDLE_CONNECTION_NS (120 * NS_PER_S) /* CURLOPT_MAXAGE_CONN is 118 s */
 #define INTERVAL_DEFAULT_S 10
-#define LOCAL_MAX          32 /* addresses in a report */
-#define TAPS_MAX           256
 #define SKEW_WARN_S        30
 
-/* The pause before try n (from 0): doubling, bounded, and ±25 % so that nodes do not march in step.
- */
 static uint64_t retry_ns(unsigned int failures)
 {
-	uint64_t ms = failures < 7 ? (uint64_t)RETRY_MIN_MS << failures : RETRY_MAX_MS;
-
-	if (ms > RETRY_MAX_MS)
-		ms = RETRY_MAX_MS;
-	ms = ms - ms / 4 + randombytes_uniform((uint32_t)(ms / 2) + 1);
-	return ms * NS_PER_MS;
+	return consoles_pause_ns(failures, randombytes_random());
 }
 
 static uint64_t pause_ns(unsigned int failures, const struct httpc_response *response)
@@ -58,15 +48,113 @@ static uint64_t pause_ns(unsigned int failures, const struct httpc_response *res
 	return (s < RETRY_AFTER_MAX_S ? s : RETRY_AFTER_MAX_S) * NS_PER_S;
 }
 
-void registry_as_member(const struct registry *r, struct request_spec *spec)
+/* -- which console -- */
+
+void registry_as_member(
+	const struct registry *r, const struct netmap_console *console, struct request_spec *spec)
 {
 	const struct state_membership *m = state_membership(r->v->state);
 
-	spec->url = m->url;
-	spec->pin = m->pin;
+	if (!console)
+		console = consoles_current(&r->consoles);
+	spec->to = console;
 	spec->node = m->node_id;
-	spec->console = m->console;
+	/* One of version 0.1 does not say its own id: it takes signatures for the mesh's. */
+	spec->console = console->id[0] ? console->id : m->console;
 	spec->member = true;
+}
+
+const char *registry_url(const struct registry *r)
+{
+	const struct netmap_console *console = consoles_current(&r->consoles);
+
+	return console ? console->url : "";
+}
+
+/* The pin that the node joined by may be that of a key which the console has given up. Lists come
+ * from consoles that were known by their pins when they sent them (registry_join.c). */
+static void keep_pin(struct registry *r, const struct netmap_console *list, size_t count)
+{
+	struct state_membership m = *state_membership(r->v->state);
+	struct err e = {0};
+
+	for (size_t i = 0; i < count; i++) {
+		bool known = false;
+
+		if (strcmp(list[i].url, m.url) != 0)
+			continue;
+		for (size_t k = 0; k < list[i].pin_count; k++)
+			known |= strcmp(list[i].pins[k], m.pin) == 0;
+		if (known)
+			return;
+		snprintf(m.pin, sizeof(m.pin), "%s", list[i].pins[0]);
+		if (state_set_membership(r->v->state, &m, &e) < 0)
+			log_error("registry: %s", e.text);
+		return;
+	}
+}
+
+void registry_read_consoles(struct registry *r)
+{
+	const struct state_membership *m = state_membership(r->v->state);
+	struct netmap_console home = {.pin_count = 1};
+	const struct netmap_console *list;
+	size_t count;
+
+	if (!m) {
+		r->consoles = (struct consoles){0};
+		return;
+	}
+	list = state_consoles(r->v->state, &count);
+	keep_pin(r, list, count);
+	snprintf(home.url, sizeof(home.url), "%s", m->url);
+	snprintf(home.pins[0], sizeof(home.pins[0]), "%s", m->pin);
+	snprintf(home.id, sizeof(home.id), "%s", m->self);
+	consoles_set(&r->consoles, list, count, &home);
+}
+
+/* True for failures that say nothing about the request itself: the console is away or unwell. */
+static bool is_away(int rc)
+{
+	return rc == -VAN_E_UNREACHABLE || rc == -VAN_E_TIMEOUT || rc == -VAN_E_TLS ||
+	       rc == -VAN_E_PROTOCOL;
+}
+
+/* Both conversations go on with the console that is current now. */
+static void move(struct registry *r, uint64_t pause_ns_)
+{
+	log_warn("registry: going on with the console at %s", registry_url(r));
+	request_cancel(r, STEAL(r->poll));
+	request_cancel(r, STEAL(r->report));
+	loop_timer_set(&r->v->loop, &r->poll_timer, r->v->loop.now_ns + pause_ns_);
+	loop_timer_set(&r->v->loop, &r->report_timer, r->v->loop.now_ns + pause_ns_);
+}
+
+/* The pause after a request to the console of this URL that failed. */
+static uint64_t after_failure(struct registry *r, int rc, const char *url,
+	const struct httpc_response *response, unsigned int *failures)
+{
+	unsigned int retry_after_s = response ? response->retry_after_s : 0;
+	uint64_t pause;
+	bool moved;
+
+	if (!is_away(rc) || r->consoles.count < 2)
+		return pause_ns((*failures)++, response);
+	moved = consoles_failed(
+		&r->consoles, url, retry_after_s, r->v->loop.now_ns, randombytes_random(), &pause);
+	if (moved && r->running)
+		move(r, pause);
+	return pause;
+}
+
+/* The same for one that succeeded. */
+static void after_success(struct registry *r, const char *url)
+{
+	if (!consoles_answered(&r->consoles, url))
+		return;
+	log_info("registry: back to the console at %s", url);
+	if (r->running)
+		registry_poll_now(r, false);
 }
 
 /* -- contact -- */
@@ -85,7 +173,7 @@ static void arm_stale(struct registry *r)
 void registry_contact(struct registry *r)
 {
 	if (!r->connected)
-		log_info("registry: %s answers", state_membership(r->v->state)->url);
+		log_info("registry: %s answers", registry_url(r));
 	r->connected = true;
 	r->known = true;
 	r->contact_ns = (int64_t)r->v->loop.now_ns;
@@ -144,103 +232,33 @@ void registry_removed(struct registry *r)
 	log_error(
 		"registry: the console at %s has removed this node from the mesh: all its networks "
 		"are taken down",
-		m->url);
-	snprintf(r->removed_from, sizeof(r->removed_from), "%s", m->url);
+		registry_url(r));
+	snprintf(r->removed_from, sizeof(r->removed_from), "%s", registry_url(r));
 	registry_stop(r);
 	reconcile_clear(r->v->reconcile);
 	dataplane_stop(r->v);
 	if (state_forget(r->v->state, &e) < 0)
 		log_error("registry: %s", e.text);
+	registry_read_consoles(r);
+	registry_forget_base(r);
 	registry_joins_fail(r, -VAN_E_GONE, "this node was removed from the mesh by the console");
 	registry_leaves_fail(r, 0, "");
 }
 
 /* -- the netmap -- */
 
-static void save(struct registry *r, const struct netmap *map)
-{
-	/* A map that cannot be saved is applied all the same; the state warns of it. */
-	r->unsaved = state_save_netmap(r->v->state, map, NULL) < 0;
-}
-
-static void drop_from_map(struct netmap *map, const char *network_id)
-{
-	for (size_t i = 0; i < map->network_count; i++) {
-		if (strcmp(map->networks[i].id, network_id) != 0)
-			continue;
-		free(map->networks[i].peers);
-		map->network_count--;
-		memmove(&map->networks[i], &map->networks[i + 1],
-			(map->network_count - i) * sizeof(map->networks[0]));
-		return;
-	}
-}
-
-void registry_drop_network(struct registry *r, const char *network_id)
-{
-	const struct netmap *now = reconcile_map(r->v->reconcile);
-	CLEANUP(json) struct json_object *copy = NULL;
-	struct netmap *map;
-	struct err e = {0};
-
-	if (!now)
-		return;
-	copy = netmap_to_json(now);
-	if (netmap_from_json(copy, &map, &e) < 0) {
-		log_error("registry: %s", e.text); /* of a map that was read once before */
-		return;
-	}
-	drop_from_map(map, network_id);
-	save(r, map);
-	reconcile_apply(r->v->reconcile, map);
-}
-
-static int check_map(const struct registry *r, const struct netmap *map, struct err *e)
-{
-	const struct state_membership *m = state_membership(r->v->state);
-	const struct netmap *now = reconcile_map(r->v->reconcile);
-
-	if (memcmp(map->mesh, m->mesh, sizeof(map->mesh)) != 0 ||
-		strcmp(map->node_id, m->node_id) != 0 ||
-		!key_equal(&map->node_key, &r->v->identity->public))
-		return err_set(e, -VAN_E_PROTOCOL,
-			"the console at %s sent a netmap of another mesh or node: it is ignored",
-			m->url);
-	if (now && map->generation == now->generation && map->number < now->number)
-		return err_set(e, -VAN_E_PROTOCOL,
-			"the console at %s sent an older netmap than this node has: it is ignored",
-			m->url);
-	return 0;
-}
-
 static int take_map(struct registry *r, const struct httpc_response *response, struct err *e)
 {
-	const struct netmap *now = reconcile_map(r->v->reconcile);
-	CLEANUP(json) struct json_object *o = NULL;
-	CLEANUP(netmap) struct netmap *map = NULL;
-	const char *leaving;
-	bool same;
-	int rc = json_parse(response->body, response->body_len, &o, e);
+	int rc = registry_take_map(r, response, e);
 
-	if (rc == 0)
-		rc = netmap_from_json(o, &map, e);
-	if (rc < 0)
-		return err_prefix(e, -VAN_E_PROTOCOL, "the netmap that the console sent");
-	rc = check_map(r, map, e);
-	if (rc < 0)
+	if (rc < 0) {
+		r->whole |= rc == -ESTALE;
 		return rc;
-	for (size_t i = 0; (leaving = state_leaving(r->v->state, i)); i++)
-		drop_from_map(map, leaving);
-	same = now && now->generation == map->generation && now->number == map->number;
-	if (!same || r->unsaved)
-		save(r, map);
-	if (!same)
-		log_debug("registry: netmap %llu", (unsigned long long)map->number);
+	}
 	r->whole = false;
 	if (r->stale)
 		log_info("registry: the console is back; forwarding goes on");
 	r->stale = false;
-	reconcile_apply(r->v->reconcile, STEAL(map));
 	arm_stale(r);
 	registry_joins_check(r);
 	return 0;
@@ -275,9 +293,10 @@ static void on_polled(void *ctx, int rc, const char *word, const struct httpc_re
 	}
 	map = reconcile_map(r->v->reconcile);
 	if (rc < 0) {
-		pause = pause_ns(r->poll_failures++, response);
+		pause = after_failure(r, rc, r->poll_url, response, &r->poll_failures);
 	} else {
 		r->poll_failures = 0;
+		after_success(r, r->poll_url);
 		pause = idle_pause(r, map && map->number != number);
 	}
 	if (r->running)
@@ -301,9 +320,11 @@ static void on_poll_timer(struct loop_timer *timer, uint64_t now_ns)
 
 		netmap_revision_format(map->generation, map->number, revision);
 		snprintf(path, sizeof(path), "/agent/v1/netmap?since=%s&wait=%d", revision, WAIT_S);
+		spec.patch = r->base;
 	}
 	spec.path = path;
-	registry_as_member(r, &spec);
+	registry_as_member(r, NULL, &spec);
+	snprintf(r->poll_url, sizeof(r->poll_url), "%s", spec.to->url);
 	rc = request_start(r, &spec, &r->poll);
 	if (rc < 0) {
 		log_error("registry: cannot ask for the netmap: %s", err_name(rc));
@@ -321,78 +342,6 @@ void registry_poll_now(struct registry *r, bool whole)
 
 /* -- reports -- */
 
-static void add_local(struct registry *r, struct json_object *list)
-{
-	CLEANUP(free) struct route_underlay *rows = NULL;
-	int taps[TAPS_MAX];
-	size_t count = 0, tap_count = reconcile_ifindexes(r->v->reconcile, taps, TAPS_MAX);
-	struct err e = {0};
-	char text[IP_TEXT_LEN];
-
-	if (route_underlay(r->v->route, taps, tap_count, &rows, &count, &e) < 0)
-		log_warn("registry: %s", e.text);
-	for (size_t i = 0; i < count && json_object_array_length(list) < LOCAL_MAX; i++) {
-		if (reconcile_is_overlay(r->v->reconcile, &rows[i].address))
-			continue;
-		ip_format(&rows[i].address, text);
-		json_object_array_add(list, json_object_new_string(text));
-	}
-}
-
-static void add_advertised(struct registry *r, struct json_object *list)
-{
-	for (size_t i = 0; i < r->v->config.advertise.count; i++) {
-		struct endpoint ep;
-		char text[ENDPOINT_TEXT_LEN];
-
-		if (!endpoint_parse(r->v->config.advertise.items[i], r->v->port, &ep))
-			continue; /* checked when the configuration was read */
-		endpoint_format(&ep, text);
-		json_object_array_add(list, json_object_new_string(text));
-	}
-}
-
-static void add_networks(struct registry *r, struct json_object *list)
-{
-	list_for_each (it, &r->v->dataplane.networks.all) {
-		const struct network *n = container_of(it, struct network, node);
-		const struct network_totals totals = network_totals(n);
-		struct json_object *o = json_object_new_object();
-
-		json_set_string(o, "id", n->id);
-		json_set_string(o, "ifname", network_ifname(n));
-		json_set_int(o, "rx_bytes", (int64_t)totals.rx_bytes);
-		json_set_int(o, "tx_bytes", (int64_t)totals.tx_bytes);
-		json_set_int(o, "rx_packets", (int64_t)totals.rx_packets);
-		json_set_int(o, "tx_packets", (int64_t)totals.tx_packets);
-		json_object_array_add(list, o);
-	}
-}
-
-static struct json_object *report_body(struct registry *r)
-{
-	const struct netmap *map = reconcile_map(r->v->reconcile);
-	struct json_object *o = json_object_new_object();
-	struct json_object *local = json_object_new_array();
-	struct json_object *advertise = json_object_new_array();
-	struct json_object *networks = json_object_new_array();
-	char revision[NETMAP_REVISION_TEXT_LEN];
-
-	add_local(r, local);
-	add_advertised(r, advertise);
-	if (r->v->dataplane.running)
-		add_networks(r, networks);
-	if (map)
-		netmap_revision_format(map->generation, map->number, revision);
-	json_set_int(o, "port", r->v->port);
-	json_object_object_add(o, "local", local);
-	json_object_object_add(o, "advertise", advertise);
-	json_set_string(o, "applied", map ? revision : NULL);
-	json_set_string(o, "version", VAN_VERSION);
-	json_object_object_add(o, "networks", networks);
-	return o;
-}
-
 static void on_reported(void *ctx, int rc, const char *word, const struct httpc_response *response,
 	const struct err *e)
 {
@@ -406,9 +355,11 @@ static void on_reported(void *ctx, int rc, const char *word, const struct httpc_
 	if (!r->running || (rc == -VAN_E_GONE && strcmp(word, "node_removed") == 0))
 		return;
 	if (rc < 0) {
-		pause = pause_ns(r->report_failures++, response);
+		pause = after_failure(r, rc, r->report_url, response, &r->report_failures);
 	} else {
 		r->report_failures = 0;
+		after_success(r, r->report_url);
+		report_arrived(r->report_maker);
 		if (json_parse(response->body, response->body_len, &o, NULL) == 0 &&
 			json_object_is_type(o, json_type_object))
 			(void)json_opt_int(o, "", "interval_s", 1, 3600, &interval_s, NULL);
@@ -431,11 +382,12 @@ static void on_report_timer(struct loop_timer *timer, uint64_t now_ns)
 
 	if (r->report)
 		return;
-	if (r->unsaved && reconcile_map(r->v->reconcile))
-		save(r, reconcile_map(r->v->reconcile));
-	body = report_body(r);
+	registry_save_again(r);
+	body = report_build(r->report_maker);
 	spec.body = json_object_to_json_string_ext(body, JSON_C_TO_STRING_PLAIN);
-	registry_as_member(r, &spec);
+	registry_as_member(r, consoles_for_report(&r->consoles, now_ns), &spec);
+	spec.probe = spec.to != consoles_current(&r->consoles);
+	snprintf(r->report_url, sizeof(r->report_url), "%s", spec.to->url);
 	rc = request_start(r, &spec, &r->report);
 	if (rc < 0) {
 		log_error("registry: cannot report: %s", err_name(rc));
@@ -452,6 +404,7 @@ void registry_report_soon(struct registry *r)
 	r->fresh_until_ns = r->v->loop.now_ns + IDLE_CONNECTION_NS;
 	registry_poll_now(r, false);
 	r->report_failures = 0;
+	consoles_retry(&r->consoles);
 	if (r->report && r->connected) {
 		r->report_again = true;
 		return;
@@ -470,13 +423,21 @@ int registry_new(struct vand *v, struct registry **ret_registry)
 	if (!r)
 		return -ENOMEM;
 	r->v = v;
+	snprintf(r->hello.version, sizeof(r->hello.version), "%s", VAN_VERSION);
+	r->hello.protocol = AGENTHELLO_PROTOCOL;
+	r->hello.start = state_starts(v->state);
+	while (!r->hello.instance)
+		randombytes_buf(&r->hello.instance, sizeof(r->hello.instance));
 	list_init(&r->joins);
 	list_init(&r->leaves);
 	r->poll_timer.fire = on_poll_timer;
 	r->report_timer.fire = on_report_timer;
 	r->stale_timer.fire = on_stale;
-	rc = registry_http_open(r);
+	rc = report_new(v, r->hello.instance, &r->report_maker);
+	if (rc == 0)
+		rc = registry_http_open(r);
 	if (rc < 0) {
+		report_free(r->report_maker);
 		free(r);
 		return rc;
 	}
@@ -492,17 +453,19 @@ void registry_free(struct registry *r)
 	registry_joins_fail(r, -ECANCELED, "vand stops");
 	registry_leaves_fail(r, -ECANCELED, "vand stops");
 	registry_http_close(r);
+	report_free(r->report_maker);
+	registry_forget_base(r);
 	free(r);
 }
 
 void registry_start(struct registry *r)
 {
 	const struct state_membership *m = state_membership(r->v->state);
-	struct netmap *map;
 	struct err e = {0};
 
 	if (!m || r->running)
 		return;
+	registry_read_consoles(r);
 	if (!r->v->dataplane.running && dataplane_start(r->v, m->mesh, &e) < 0) {
 		log_error("%s", e.text);
 		snprintf(r->error, sizeof(r->error), "%s", e.text);
@@ -514,12 +477,9 @@ void registry_start(struct registry *r)
 	r->error[0] = '\0';
 	r->stale = false;
 	recall_contact(r);
-	if (!reconcile_map(r->v->reconcile)) {
-		map = state_load_netmap(r->v->state);
-		if (map)
-			reconcile_apply(r->v->reconcile, map);
-	}
+	registry_load_map(r);
 	r->running = true;
+	report_start(r->report_maker);
 	loop_timer_set(&r->v->loop, &r->poll_timer, r->v->loop.now_ns);
 	loop_timer_set(&r->v->loop, &r->report_timer, r->v->loop.now_ns);
 	arm_stale(r);
@@ -529,12 +489,18 @@ void registry_stop(struct registry *r)
 {
 	r->running = false;
 	r->connected = false;
+	report_stop(r->report_maker);
 	loop_timer_cancel(&r->v->loop, &r->poll_timer);
 	loop_timer_cancel(&r->v->loop, &r->report_timer);
 	loop_timer_cancel(&r->v->loop, &r->stale_timer);
 	request_cancel(r, STEAL(r->poll));
 	request_cancel(r, STEAL(r->report));
 	request_cancel(r, STEAL(r->telling));
+}
+
+void registry_probed(struct registry *r, const struct peer *peer, uint64_t token, uint64_t rtt_ns)
+{
+	report_probed(r->report_maker, peer, token, rtt_ns);
 }
 
 static void set_contact_age(const struct registry *r, struct json_object *o)
@@ -549,6 +515,21 @@ static void set_contact_age(const struct registry *r, struct json_object *o)
 	json_set_int(o, "last_contact_s", age_s > 0 ? age_s : 0);
 }
 
+static void add_consoles(const struct registry *r, struct json_object *o)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < r->consoles.count; i++) {
+		struct json_object *item = json_object_new_object();
+
+		json_set_string(item, "url", r->consoles.items[i].url);
+		json_set_bool(item, "current", i == r->consoles.current);
+		json_set_bool(item, "preferred", i == r->consoles.preferred);
+		json_object_array_add(list, item);
+	}
+	json_object_object_add(o, "consoles", list);
+}
+
 struct json_object *registry_status(const struct registry *r)
 {
 	const struct state_membership *m = state_membership(r->v->state);
@@ -557,8 +538,9 @@ struct json_object *registry_status(const struct registry *r)
 	if (!m && !r->removed_from[0])
 		return NULL;
 	o = json_object_new_object();
-	json_set_string(o, "url", m ? m->url : r->removed_from);
+	json_set_string(o, "url", m ? registry_url(r) : r->removed_from);
 	json_set_bool(o, "connected", r->connected);
+	add_consoles(r, o);
 	set_contact_age(r, o);
 	if (m)
 		json_set_string(o, "error", r->error[0] ? r->error : NULL);
@@ -567,10 +549,38 @@ struct json_object *registry_status(const struct registry *r)
 	return o;
 }
 
-void registry_warnings(const struct registry *r, struct json_object *array)
+/* What the map says of networks that are not in it. */
+static void absence_warnings(const struct netmap *map, struct json_object *array)
 {
 	char text[256];
 
+	if (map->disabled) {
+		snprintf(text, sizeof(text),
+			"this node is disabled, so it is in no network, until: vanctl node enable %s",
+			map->node_name);
+		json_object_array_add(array, json_object_new_string(text));
+	}
+	for (size_t i = 0; i < map->waiting_count; i++) {
+		snprintf(text, sizeof(text),
+			"network %s: this node waits for approval: vanctl node approve %s -n %s",
+			map->waiting[i], map->node_name, map->waiting[i]);
+		json_object_array_add(array, json_object_new_string(text));
+	}
+}
+
+void registry_warnings(const struct registry *r, struct json_object *array)
+{
+	const struct netmap *map = reconcile_map(r->v->reconcile);
+	char text[NETMAP_URL_MAX + 256];
+
+	if (map)
+		absence_warnings(map, array);
+	if (r->consoles.current != r->consoles.preferred) {
+		snprintf(text, sizeof(text),
+			"the console at %s does not answer: another one has taken its place",
+			r->consoles.items[r->consoles.preferred].url);
+		json_object_array_add(array, json_object_new_string(text));
+	}
 	if (r->stale) {
 		snprintf(text, sizeof(text),
 			"nothing is forwarded: the console was out of reach for longer than max_stale_s "

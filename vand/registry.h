@@ -12,6 +12,7 @@
 #include "lib/err.h"
 #include "lib/token.h"
 
+struct peer;
 struct vand;
 struct registry;
 
@@ -40,12 +41,17 @@ typedef void registry_leave_done(void *ctx, int rc, bool told, const struct err 
  * takes it down. */
 int registry_leave(struct registry *r, const char *network_id, registry_leave_done *done, void *ctx,
 	struct err *e);
+/* True when the join with this ctx waits for somebody's approval; then e says so. */
+bool registry_join_unapproved(const struct registry *r, const void *ctx, struct err *e);
 /* Who asked for a join or leave with this ctx went away: no callback any more (what was begun goes
  * on). */
 void registry_forget(struct registry *r, void *ctx);
 
 /* Our addresses changed: report at once, and ask anew for what we were waiting for. */
 void registry_report_soon(struct registry *r);
+
+/* The answer to a probe came in (session_io.probed): reports have what they measure. */
+void registry_probed(struct registry *r, const struct peer *peer, uint64_t token, uint64_t rtt_ns);
 
 /* For status: {"url","connected","last_contact_s","error"}, or NULL for a node that is in no mesh
  * and was not removed from one by its console. Owned by the caller. */

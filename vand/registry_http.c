@@ -16,6 +16,7 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/netmap_delta.h"
 #include "vand/registry_internal.h"
 #include "vand/vand.h"
 
@@ -31,15 +32,16 @@ struct request {
 	struct list node;
 	struct registry *r;
 	struct httpc_call *call;
-	char url[256];
-	char pin[64];
+	char url[NETMAP_URL_MAX + 1];
+	char pins[CONSOLES_PINS_TEXT];
 	char node_id[NETMAP_ID_MAX + 1];
 	char console[NETMAP_ID_MAX + 1];
-	bool member;
+	bool member, probe, patch;
 	char method[8];
 	char path[256];
 	char *body;
 	unsigned int timeout_ms;
+	int64_t clock_offset_s;
 	bool repeated; /* after a clock_skew */
 	request_done *done;
 	void *ctx;
@@ -160,15 +162,17 @@ static void on_done(void *ctx, int rc, const struct httpc_response *response, co
 static int send_request(struct request *q)
 {
 	struct registry *r = q->r;
-	const struct httpc_server server = {.url = q->url, .pin = q->pin};
+	const struct httpc_server server = {.url = q->url, .pin = q->pins};
 	const struct agentsig_request signed_part = {.method = q->method,
 		.path = q->path,
 		.body = q->body ? q->body : "",
 		.body_len = q->body ? strlen(q->body) : 0,
 		.console_id = q->console};
-	int64_t time_s = (int64_t)(clock_wall_ns() / NS_PER_S) + r->clock_offset_s;
+	int64_t time_s = (int64_t)(clock_wall_ns() / NS_PER_S) + q->clock_offset_s;
 	char signature[AGENTSIG_HEADER_MAX], header[AGENTSIG_HEADER_MAX + 32];
-	const char *const headers[] = {header, NULL};
+	char hello_text[AGENTHELLO_TEXT_MAX], hello[AGENTHELLO_TEXT_MAX + 16];
+	const char *const headers[] = {header, hello,
+		q->patch ? "Accept: " NETMAP_DELTA_TYPE ", application/json" : NULL, NULL};
 	const struct httpc_request request = {.method = q->method,
 		.path = q->path,
 		.body = q->body,
@@ -180,6 +184,8 @@ static int send_request(struct request *q)
 	agentsig_sign(&signed_part, q->node_id, time_s > 0 ? (uint64_t)time_s : 0,
 		r->v->identity->sign_secret, signature);
 	snprintf(header, sizeof(header), "Authorization: %s", signature);
+	agenthello_format(&r->hello, hello_text);
+	snprintf(hello, sizeof(hello), AGENTHELLO_NAME ": %s", hello_text);
 	return httpc_start(r->http, &server, &request, on_done, q, &q->call);
 }
 
@@ -204,9 +210,12 @@ static bool repeat_with_offset(struct request *q, int64_t server_time_s)
 {
 	struct registry *r = q->r;
 
-	r->clock_offset_s = server_time_s - (int64_t)(clock_wall_ns() / NS_PER_S);
+	q->clock_offset_s = server_time_s - (int64_t)(clock_wall_ns() / NS_PER_S);
+	/* Of a console that we do not know yet it is good for this request. */
+	if (q->member)
+		r->clock_offset_s = q->clock_offset_s;
 	log_warn("registry: this machine's clock is %lld s off the console's",
-		(long long)-r->clock_offset_s);
+		(long long)-q->clock_offset_s);
 	if (q->repeated)
 		return false;
 	q->repeated = true;
@@ -239,7 +248,8 @@ static void on_done(void *ctx, int rc, const struct httpc_response *response, co
 	removed = q->member && rc == -VAN_E_GONE && strcmp(word, "node_removed") == 0;
 	if (q->member && rc == 0)
 		registry_contact(r);
-	else if (q->member && !removed && !(response && strcmp(q->method, "DELETE") == 0))
+	else if (q->member && !q->probe && !removed &&
+		 !(response && strcmp(q->method, "DELETE") == 0))
 		registry_failure(r, e); /* that a DELETE is refused concerns who asked for it */
 	q->done(q->ctx, rc, word, response, e);
 	request_free(q);
@@ -255,13 +265,16 @@ int request_start(struct registry *r, const struct request_spec *spec, struct re
 	if (!q)
 		return -ENOMEM;
 	q->r = r;
-	snprintf(q->url, sizeof(q->url), "%s", spec->url);
-	snprintf(q->pin, sizeof(q->pin), "%s", spec->pin);
+	snprintf(q->url, sizeof(q->url), "%s", spec->to->url);
+	consoles_pins(spec->to, q->pins);
 	snprintf(q->node_id, sizeof(q->node_id), "%s", spec->node);
 	snprintf(q->console, sizeof(q->console), "%s", spec->console);
 	snprintf(q->method, sizeof(q->method), "%s", spec->method);
 	snprintf(q->path, sizeof(q->path), "%s", spec->path);
+	q->clock_offset_s = r->clock_offset_s;
 	q->member = spec->member;
+	q->probe = spec->probe;
+	q->patch = spec->patch;
 	q->body = spec->body ? strdup(spec->body) : NULL;
 	q->timeout_ms = spec->timeout_ms;
 	q->done = spec->done;

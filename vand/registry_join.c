@@ -3,9 +3,10 @@
  * Joining, in steps that each may be the last one of this process and can be repeated with the same
  * token: the console gives the same answer to the same token and key.
  *
- *   asking      (only when enrolled, and the token names another console:) does that console know
- *               this node? A console of another mesh does not, and must not be shown the token:
- *               it would burn a use of it and make a node there that nobody wanted.
+ *   looking     (only when enrolled, and the token's pin is of no console that we know of:) the
+ *               console may be new: the netmap says, from a console that we know. Where it does
+ *               not either, the token is of another mesh, or of somebody who wants to be taken for
+ *               ours: nothing is sent there, for what it knows of the mesh proves nothing.
  *   enrolling   the token's secret is shown. What comes back is written down, synced, before
  *               anything is done with it.
  *   waiting     the netmap is fetched; when it has the network and its interface is up, the join
@@ -28,22 +29,23 @@
 
 #define JOINS_MAX         8
 #define ENROLL_TIMEOUT_MS 30000
-#define ASK_TIMEOUT_MS    10000
+#define LOOK_TIMEOUT_NS   (10 * NS_PER_S)
 #define MAP_TIMEOUT_NS    (120 * NS_PER_S)
 #define SKEW_MIN_S        30 /* less may be the request's own way */
-#define TAPS_MAX          256
 
 struct join {
 	struct list node;
 	struct registry *r;
 	struct registry_join spec;
-	char pin[64];
+	char pin[NETMAP_PIN_TEXT_LEN];
 	struct request *request;
 	struct loop_timer timer;
-	bool waiting; /* for the map */
+	bool looking; /* for the console, in the next map */
+	bool waiting; /* for the map that has the network */
 	char network_id[NETMAP_ID_MAX + 1];
 	char network_name[NETMAP_NAME_MAX + 1];
 	char node_name[NETMAP_NAME_MAX + 1];
+	bool unapproved;
 	struct err trouble;       /* code 0: none. What to add once the network is there. */
 	registry_join_done *done; /* NULL: nobody waits any more */
 	void *ctx;
@@ -162,14 +164,24 @@ static bool join_check(struct registry *r, struct join *j)
 	return true;
 }
 
-void registry_joins_check(struct registry *r)
+static void set_unapproved(const struct join *j, struct err *e)
 {
-	list_for_each_safe (it, &r->joins) {
-		struct join *j = container_of(it, struct join, node);
+	err_set(e, -VAN_E_TIMEOUT,
+		"%s has joined network %s and waits for approval: vanctl node approve %s -n %s",
+		j->node_name, j->network_name, j->node_name, j->network_name);
+}
 
-		if (j->waiting)
-			join_check(r, j);
+bool registry_join_unapproved(const struct registry *r, const void *ctx, struct err *e)
+{
+	list_for_each (it, &r->joins) {
+		const struct join *j = container_of(it, struct join, node);
+
+		if (j->ctx != ctx || !j->done || !j->unapproved)
+			continue;
+		set_unapproved(j, e);
+		return true;
 	}
+	return false;
 }
 
 static void on_map_timeout(struct loop_timer *timer, uint64_t now_ns)
@@ -179,9 +191,12 @@ static void on_map_timeout(struct loop_timer *timer, uint64_t now_ns)
 	struct err e = {0};
 
 	(void)now_ns;
-	err_set(&e, -VAN_E_TIMEOUT,
-		"joined network %s, but the console does not give its netmap: %s", j->network_name,
-		error[0] ? error : "no answer that contains the network");
+	if (j->unapproved && !error[0])
+		set_unapproved(j, &e);
+	else
+		err_set(&e, -VAN_E_TIMEOUT,
+			"joined network %s, but the console does not give its netmap: %s",
+			j->network_name, error[0] ? error : "no answer that contains the network");
 	join_end(j, e.code, NULL, &e);
 }
 
@@ -192,7 +207,10 @@ struct enrolled {
 	const char *network_id;
 	const char *network_name;
 	const char *node_name;
+	bool unapproved;
 	int64_t server_time_s;
+	struct netmap_console consoles[NETMAP_CONSOLES_MAX];
+	size_t console_count; /* 0: it knows of none but itself */
 };
 
 static int parse_enrolled(
@@ -201,7 +219,8 @@ static int parse_enrolled(
 	struct json_object *node, *network;
 	struct enrolled en = {0};
 	struct state_membership *m = &en.membership;
-	const char *id, *console, *mesh;
+	const char *id, *console, *mesh, *self = "";
+	bool approved = true;
 	int rc;
 
 	if (!json_object_is_type(o, json_type_object))
@@ -217,14 +236,19 @@ static int parse_enrolled(
 			 &en.network_name, e)) < 0 ||
 		(rc = json_get_string(o, "", "console", 1, NETMAP_ID_MAX, &console, e)) < 0 ||
 		(rc = json_get_string(o, "", "mesh", 32, 32, &mesh, e)) < 0 ||
+		(rc = json_opt_string(o, "", "self", 0, NETMAP_ID_MAX, &self, e)) < 0 ||
+		(rc = json_opt_bool(o, "", "approved", &approved, e)) < 0 ||
 		(rc = json_opt_int(o, "", "server_time", 1, INT64_MAX / 2, &en.server_time_s, e)) <
-			0)
+			0 ||
+		(rc = netmap_consoles_read(o, "", en.consoles, &en.console_count, e)) < 0)
 		return rc;
 	if (!hash_unhex(mesh, m->mesh, sizeof(m->mesh)))
 		return err_set(e, -VAN_E_PROTOCOL, "/mesh is not hexadecimal");
 	snprintf(m->url, sizeof(m->url), "%s", j->spec.token.url);
 	snprintf(m->pin, sizeof(m->pin), "%s", j->pin);
 	snprintf(m->console, sizeof(m->console), "%s", console);
+	snprintf(m->self, sizeof(m->self), "%s", self);
+	en.unapproved = !approved;
 	snprintf(m->node_id, sizeof(m->node_id), "%s", id);
 	*ret_enrolled = en;
 	return 0;
@@ -243,13 +267,21 @@ static int other_mesh(const struct state_membership *m, const char *token_url, s
 static int keep_membership(struct registry *r, const struct enrolled *en, struct err *e)
 {
 	const struct state_membership *m = state_membership(r->v->state);
+	int rc = 0;
 
-	if (m && memcmp(m->mesh, en->membership.mesh, sizeof(m->mesh)) != 0)
+	/* Any member knows the ids: what shows that it is the same mesh is the pin. Another join may
+	 * have been quicker than this one. */
+	if (m && (!consoles_know_pin(&r->consoles, en->membership.pin) ||
+			 memcmp(m->mesh, en->membership.mesh, sizeof(m->mesh)) != 0))
 		return other_mesh(m, en->membership.url, e);
-	if (m && strcmp(m->node_id, en->membership.node_id) == 0 &&
-		strcmp(m->console, en->membership.console) == 0)
-		return 0; /* and its console stays the one that it is used to */
-	return state_set_membership(r->v->state, &en->membership, e);
+	/* Else its console stays the one that it is used to. */
+	if (!m || strcmp(m->node_id, en->membership.node_id) != 0 ||
+		strcmp(m->console, en->membership.console) != 0)
+		rc = state_set_membership(r->v->state, &en->membership, e);
+	if (rc == 0 && en->console_count)
+		rc = state_set_consoles(r->v->state, en->consoles, en->console_count, e);
+	registry_read_consoles(r);
+	return rc;
 }
 
 static void begin_waiting(struct join *j, const struct enrolled *en)
@@ -258,6 +290,7 @@ static void begin_waiting(struct join *j, const struct enrolled *en)
 	struct loop *loop = &r->v->loop;
 
 	j->waiting = true;
+	j->unapproved = en->unapproved;
 	snprintf(j->network_id, sizeof(j->network_id), "%s", en->network_id);
 	snprintf(j->network_name, sizeof(j->network_name), "%s", en->network_name);
 	snprintf(j->node_name, sizeof(j->node_name), "%s", en->node_name);
@@ -312,6 +345,15 @@ static void on_enrolled(void *ctx, int rc, const char *word, const struct httpc_
 	begin_waiting(j, &en);
 }
 
+static struct netmap_console token_console(const struct join *j)
+{
+	struct netmap_console to = {.pin_count = 1};
+
+	snprintf(to.url, sizeof(to.url), "%s", j->spec.token.url);
+	snprintf(to.pins[0], sizeof(to.pins[0]), "%s", j->pin);
+	return to;
+}
+
 static struct json_object *enroll_body(const struct join *j)
 {
 	const struct identity *identity = j->r->v->identity;
@@ -338,8 +380,8 @@ static struct json_object *enroll_body(const struct join *j)
 static int enroll(struct join *j)
 {
 	struct json_object *body = enroll_body(j);
-	struct request_spec spec = {.url = j->spec.token.url,
-		.pin = j->pin,
+	const struct netmap_console to = token_console(j);
+	struct request_spec spec = {.to = &to,
 		.node = "enroll",
 		.console = "",
 		.method = "POST",
@@ -361,29 +403,20 @@ static int enroll(struct join *j)
 	return rc;
 }
 
-/* -- asking -- */
+/* -- looking -- */
 
-static void on_asked(void *ctx, int rc, const char *word, const struct httpc_response *response,
-	const struct err *e)
+/* The join goes on, or ends. known: a console of the mesh has the token's pin. */
+static void found(struct join *j, bool known)
 {
-	struct join *j = ctx;
 	const struct state_membership *m = state_membership(j->r->v->state);
-	struct err bad = {0};
+	struct err e = {0};
+	int rc;
 
-	(void)word;
-	(void)response;
-	j->request = NULL;
-	if (rc == -VAN_E_DENIED || rc == -VAN_E_GONE) {
-		if (m)
-			other_mesh(m, j->spec.token.url, &bad);
-		else
-			err_set(&bad, -VAN_E_CONFLICT,
-				"this node was removed meanwhile: try again");
-		join_end(j, bad.code, NULL, &bad);
-		return;
-	}
-	if (rc < 0) {
-		join_end(j, rc, NULL, e);
+	j->looking = false;
+	loop_timer_cancel(&j->r->v->loop, &j->timer);
+	if (!known) {
+		other_mesh(m, j->spec.token.url, &e);
+		join_end(j, e.code, NULL, &e);
 		return;
 	}
 	rc = enroll(j);
@@ -391,19 +424,42 @@ static void on_asked(void *ctx, int rc, const char *word, const struct httpc_res
 		join_fail(j, rc, err_name(rc));
 }
 
-static int ask(struct join *j, const struct state_membership *m)
+static void on_look_timeout(struct loop_timer *timer, uint64_t now_ns)
 {
-	struct request_spec spec = {.url = j->spec.token.url,
-		.pin = j->pin,
-		.node = m->node_id,
-		.console = m->console,
-		.method = "GET",
-		.path = "/agent/v1/netmap",
-		.timeout_ms = ASK_TIMEOUT_MS,
-		.done = on_asked,
-		.ctx = j};
+	struct join *j = container_of(timer, struct join, timer);
+	struct err e = {0};
 
-	return request_start(j->r, &spec, &j->request);
+	(void)now_ns;
+	err_set(&e, -VAN_E_TIMEOUT,
+		"no console that this node knows has the key of %s, and the one at %s does not "
+		"answer whether that is new: try again when `vanctl status` shows contact",
+		j->spec.token.url, registry_url(j->r));
+	join_end(j, e.code, NULL, &e);
+}
+
+static int look(struct join *j)
+{
+	struct loop *loop = &j->r->v->loop;
+
+	if (!j->r->running)
+		return -ENOTCONN;
+	j->looking = true;
+	j->timer.fire = on_look_timeout;
+	loop_timer_set(loop, &j->timer, loop->now_ns + LOOK_TIMEOUT_NS);
+	registry_poll_now(j->r, true);
+	return 0;
+}
+
+void registry_joins_check(struct registry *r)
+{
+	list_for_each_safe (it, &r->joins) {
+		struct join *j = container_of(it, struct join, node);
+
+		if (j->looking)
+			found(j, consoles_know_pin(&r->consoles, j->pin));
+		else if (j->waiting)
+			join_check(r, j);
+	}
 }
 
 /* -- the whole -- */
@@ -468,7 +524,7 @@ int registry_join(struct registry *r, const struct registry_join *spec, registry
 	j->ctx = ctx;
 	token_pin_text(spec->token.pin, j->pin);
 	list_add_tail(&r->joins, &j->node);
-	rc = m && strcmp(m->pin, j->pin) != 0 ? ask(j, m) : enroll(j);
+	rc = m && !consoles_know_pin(&r->consoles, j->pin) ? look(j) : enroll(j);
 	if (rc < 0) {
 		j->done = NULL;
 		err_set(e, rc, "cannot ask the console at %s: %s", spec->token.url, err_name(rc));

@@ -33,7 +33,7 @@ static int start_delete(struct registry *r, const char *network_id, request_done
 
 	snprintf(path, sizeof(path), "/agent/v1/networks/%s", network_id);
 	spec.path = path;
-	registry_as_member(r, &spec);
+	registry_as_member(r, NULL, &spec);
 	return request_start(r, &spec, ret_request);
 }
 

@@ -382,6 +382,7 @@ static int on_address(const struct nlmsghdr *nlh, void *data)
 	memcpy(d->rows[d->row_count].ifname, link->name, sizeof(link->name));
 	d->rows[d->row_count].address = local;
 	d->rows[d->row_count].mtu = link->mtu;
+	d->rows[d->row_count].prefix = address->ifa_prefixlen;
 	d->ifindexes[d->row_count++] = link->ifindex;
 	return MNL_CB_OK;
 }
@@ -420,8 +421,10 @@ static void default_first(struct route *r, struct underlay_dump *d)
 			int family = d->rows[i].address.family;
 			bool first = d->ifindexes[i] == (family == AF_INET ? v4 : v6);
 
-			if (first == (pass == 0))
-				sorted[n++] = d->rows[i];
+			if (first != (pass == 0))
+				continue;
+			sorted[n] = d->rows[i];
+			sorted[n++].is_default = first;
 		}
 	}
 	memcpy(d->rows, sorted, n * sizeof(*sorted));

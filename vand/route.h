@@ -37,6 +37,8 @@ struct route_underlay {
 	char ifname[16];
 	struct ip address;
 	uint32_t mtu;
+	uint8_t prefix;  /* of the network on the link */
+	bool is_default; /* the default route of this IP version leads through the interface */
 };
 /* Addresses from which this machine can be reached: global unicast on interfaces that are up, not
  * loopback, not link-local, not on interfaces whose ifindex is in `skip` (our TAPs). *ret_list is

@@ -31,7 +31,7 @@
 #define CONTACT_EVERY_NS (60 * NS_PER_S)
 
 static const char *const file_names[] = {
-	"identity", "membership", "netmap", "interfaces", "endpoints", "stamp"};
+	"identity", "membership", "netmap", "interfaces", "endpoints", "stamp", "starts"};
 _Static_assert(sizeof(file_names) / sizeof(file_names[0]) == FILE__COUNT, "a name for each file");
 
 char *state_path(const struct state *s, enum state_file file)
@@ -146,7 +146,7 @@ static int read_leaving(struct state *s, struct json_object *o, struct err *e)
 
 static int read_membership(struct state *s, struct json_object *o, struct err *e)
 {
-	const char *url = NULL, *pin, *console, *mesh, *node;
+	const char *url = NULL, *pin, *console, *mesh, *node, *self = "";
 	struct state_membership m = {0};
 	int64_t port = 0;
 	int rc;
@@ -160,8 +160,10 @@ static int read_membership(struct state *s, struct json_object *o, struct err *e
 		return 0; /* not enrolled: the port is all there is */
 	if ((rc = json_get_string(o, "", "pin", 1, sizeof(m.pin) - 1, &pin, e)) < 0 ||
 		(rc = json_get_string(o, "", "console", 1, NETMAP_ID_MAX, &console, e)) < 0 ||
+		(rc = json_opt_string(o, "", "self", 0, NETMAP_ID_MAX, &self, e)) < 0 ||
 		(rc = json_get_string(o, "", "mesh", 32, 32, &mesh, e)) < 0 ||
 		(rc = json_get_string(o, "", "node", 1, NETMAP_ID_MAX, &node, e)) < 0 ||
+		(rc = netmap_consoles_read(o, "", s->consoles, &s->console_count, e)) < 0 ||
 		(rc = read_leaving(s, o, e)) < 0)
 		return rc;
 	if (!hash_unhex(mesh, m.mesh, sizeof(m.mesh)))
@@ -169,6 +171,7 @@ static int read_membership(struct state *s, struct json_object *o, struct err *e
 	snprintf(m.url, sizeof(m.url), "%s", url);
 	snprintf(m.pin, sizeof(m.pin), "%s", pin);
 	snprintf(m.console, sizeof(m.console), "%s", console);
+	snprintf(m.self, sizeof(m.self), "%s", self);
 	snprintf(m.node_id, sizeof(m.node_id), "%s", node);
 	s->membership = m;
 	s->member = true;
@@ -188,8 +191,12 @@ static int write_membership(struct state *s, struct err *e)
 		json_set_string(o, "url", m->url);
 		json_set_string(o, "pin", m->pin);
 		json_set_string(o, "console", m->console);
+		json_set_string(o, "self", m->self);
 		json_set_string(o, "mesh", mesh);
 		json_set_string(o, "node", m->node_id);
+		if (s->console_count)
+			json_object_object_add(o, "consoles",
+				netmap_consoles_write(s->consoles, s->console_count));
 	}
 	json_set_int(o, "port", s->port);
 	if (s->leaving_count > 0) {
@@ -229,6 +236,25 @@ int state_set_membership(struct state *s, const struct state_membership *m, stru
 	return 0;
 }
 
+const struct netmap_console *state_consoles(const struct state *s, size_t *ret_count)
+{
+	*ret_count = s->member ? s->console_count : 0;
+	return *ret_count ? s->consoles : NULL;
+}
+
+int state_set_consoles(
+	struct state *s, const struct netmap_console *consoles, size_t count, struct err *e)
+{
+	if (count > NETMAP_CONSOLES_MAX)
+		count = NETMAP_CONSOLES_MAX;
+	if (count == s->console_count && !s->dirty[FILE_MEMBERSHIP] &&
+		memcmp(consoles, s->consoles, count * sizeof(*consoles)) == 0)
+		return 0;
+	memmove(s->consoles, consoles, count * sizeof(*consoles));
+	s->console_count = count;
+	return write_membership(s, e);
+}
+
 static struct json_object *replace_json(struct json_object **slot)
 {
 	json_object_put(*slot);
@@ -244,6 +270,7 @@ int state_forget(struct state *s, struct err *e)
 	s->member = false;
 	memset(&s->membership, 0, sizeof(s->membership));
 	s->leaving_count = 0;
+	s->console_count = 0;
 	s->contact_ns = 0;
 	replace_json(&s->interfaces);
 	replace_json(&s->endpoints);
@@ -309,7 +336,7 @@ static bool netmap_is_ours(const struct state *s, const struct netmap *map)
 	       key_equal(&map->node_key, &s->identity.public);
 }
 
-struct netmap *state_load_netmap(struct state *s)
+struct netmap *state_load_netmap(struct state *s, struct json_object **ret_document)
 {
 	CLEANUP(json) struct json_object *o = NULL;
 	struct netmap *map;
@@ -329,16 +356,20 @@ struct netmap *state_load_netmap(struct state *s)
 		netmap_free(map);
 		return NULL;
 	}
+	if (ret_document)
+		*ret_document = STEAL(o);
 	return map;
 }
 
-int state_save_netmap(struct state *s, const struct netmap *map, struct err *e)
+int state_save_netmap(
+	struct state *s, const struct netmap *map, struct json_object *document, struct err *e)
 {
-	CLEANUP(json) struct json_object *o = netmap_to_json(map);
+	CLEANUP(json) struct json_object *o = NULL;
 	int rc;
 
 	if (!netmap_is_ours(s, map))
 		return err_set(e, -VAN_E_INVALID, "this netmap is of another mesh or node");
+	o = document ? json_object_get(document) : netmap_to_json(map);
 	rc = state_write(
 		s, FILE_NETMAP, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN), e);
 	if (rc == 0) {
@@ -445,6 +476,7 @@ static void load_membership(struct state *s)
 
 	if (o && read_membership(s, o, &e) < 0) {
 		s->leaving_count = 0;
+		s->console_count = 0;
 		state_ignore(s, FILE_MEMBERSHIP, e.text);
 	}
 	if (s->unreadable[FILE_MEMBERSHIP]) {

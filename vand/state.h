@@ -4,8 +4,10 @@
  * old one or the new one:
  *
  *   identity       key pairs (0600), made at the first start
- *   membership     JSON: console URL and pin, console id, mesh, node id, our port, networks left
- *   netmap         the last good netmap, bound to mesh and node
+ *   membership     JSON: console URL and pin, console id, mesh, node id, our port, networks left,
+ *                  all consoles of the mesh
+ *   netmap         the last good netmap as the console sent it, bound to mesh and node
+ *   starts         how often vand was started with this directory
  *   interfaces     JSON: network id → interface name, so that names survive restarts
  *   endpoints      JSON: peer key → last authenticated end point
  *   stamp          high-water mark of handshake stamps, ahead of use
@@ -30,9 +32,10 @@
 struct state;
 
 struct state_membership {
-	char url[256];
-	char pin[64]; /* "sha256//…" */
-	char console[NETMAP_ID_MAX + 1];
+	char url[NETMAP_URL_MAX + 1]; /* of the console by which the node joined */
+	char pin[NETMAP_PIN_TEXT_LEN];
+	char console[NETMAP_ID_MAX + 1]; /* the mesh's id */
+	char self[NETMAP_ID_MAX + 1];    /* that console's own; "": it did not say */
 	uint8_t mesh[MESSAGE_MESH_LEN];
 	char node_id[NETMAP_ID_MAX + 1];
 };
@@ -50,9 +53,22 @@ int state_set_membership(struct state *s, const struct state_membership *m, stru
 /* Forgets membership, netmap, interfaces and end points; keeps the identity and the stamp. */
 int state_forget(struct state *s, struct err *e);
 
-/* The cached netmap (of this mesh and node, else NULL); owned by the caller. */
-struct netmap *state_load_netmap(struct state *s);
-int state_save_netmap(struct state *s, const struct netmap *map, struct err *e);
+/* The consoles of the mesh, kept with the membership. NULL and 0: not known. */
+const struct netmap_console *state_consoles(const struct state *s, size_t *ret_count);
+/* Writes them where they differ. */
+int state_set_consoles(
+	struct state *s, const struct netmap_console *consoles, size_t count, struct err *e);
+
+/* How often vand was started with this directory, this time included; 0 when that cannot be kept.
+ */
+uint64_t state_starts(const struct state *s);
+
+/* The cached netmap (of this mesh and node, else NULL), and in *ret_document (may be NULL) the
+ * document that it was read from; both owned by the caller. */
+struct netmap *state_load_netmap(struct state *s, struct json_object **ret_document);
+/* document: the one that the map was read from, which may say more; NULL: what the map says. */
+int state_save_netmap(
+	struct state *s, const struct netmap *map, struct json_object *document, struct err *e);
 /* When the registry was last heard of, as far as the disk knows (nanoseconds since 1970; 0: never).
  * state_touch_netmap() keeps it up to date; calling it often costs nothing but the call. */
 uint64_t state_netmap_contact_ns(const struct state *s);

@@ -197,9 +197,44 @@ int state_next_stamp(struct state *s, uint64_t wall_ns, uint8_t ret_stamp[MESSAG
 	return 0;
 }
 
+/* -- starts -- */
+
+uint64_t state_starts(const struct state *s)
+{
+	return s->failed[FILE_STARTS] ? 0 : s->starts;
+}
+
+/* Counts this one. Should the file be lost or not be written, the console takes the node for one
+ * that was put back to an earlier state, and says so; nothing else comes of it. */
+static void count_start(struct state *s)
+{
+	CLEANUP(free) char *path = state_path(s, FILE_STARTS);
+	CLEANUP(free) char *text = NULL;
+	char line[32], *end;
+	struct err e = {0};
+	size_t len;
+	int rc = file_read(path, 64, &text, &len, &e);
+
+	if (rc == 0) {
+		errno = 0;
+		s->starts = strtoull(text, &end, 10);
+		if (errno || text[0] < '0' || text[0] > '9' || *end != '\n' ||
+			s->starts >= INT64_MAX) {
+			s->starts = 0;
+			rc = err_set(&e, -VAN_E_CORRUPT, "not a number");
+		}
+	}
+	if (rc < 0 && rc != -ENOENT)
+		state_ignore(s, FILE_STARTS, e.text);
+	s->starts++;
+	snprintf(line, sizeof(line), "%llu\n", (unsigned long long)s->starts);
+	(void)state_write(s, FILE_STARTS, line, NULL);
+}
+
 void state_load_caches(struct state *s)
 {
 	s->interfaces = load_map(s, FILE_INTERFACES, INTERFACES_MAX);
 	s->endpoints = load_map(s, FILE_ENDPOINTS, ENDPOINTS_MAX);
 	load_stamp(s);
+	count_start(s);
 }

@@ -18,6 +18,7 @@ enum state_file {
 	FILE_INTERFACES,
 	FILE_ENDPOINTS,
 	FILE_STAMP,
+	FILE_STARTS,
 	FILE__COUNT
 };
 
@@ -27,6 +28,9 @@ struct state {
 	struct identity identity;
 	bool member;
 	struct state_membership membership;
+	struct netmap_console consoles[NETMAP_CONSOLES_MAX];
+	size_t console_count;
+	uint64_t starts;
 	uint16_t port;
 	char leaving[STATE_LEAVING_MAX][NETMAP_ID_MAX + 1];
 	size_t leaving_count;

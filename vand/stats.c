@@ -48,3 +48,27 @@ const char *stats_event_help(enum stat_event event)
 {
 	return event < STAT__COUNT ? event_help[event] : "";
 }
+
+static void print_item(FILE *to, const char *name, const char *help)
+{
+	fprintf(to, ".TP\n.B %s\n", name);
+	for (; *help; help++) {
+		if (*help == '-')
+			fputs("\\-", to);
+		else
+			fputc(*help, to);
+	}
+	fputs(".\n", to);
+}
+
+void stats_print_man(FILE *to)
+{
+	fputs(".SH COUNTERS\n.B vanctl stats\nshows what was counted since the start; all of them only "
+	      "grow.\n.SS Drops\nWhy a frame or datagram went no further.\n",
+		to);
+	for (int i = 0; i < DROP__COUNT; i++)
+		print_item(to, drop_names[i], drop_help[i]);
+	fputs(".SS Frames, handshakes, offloads\n", to);
+	for (int i = 0; i < STAT__COUNT; i++)
+		print_item(to, event_names[i], event_help[i]);
+}

@@ -8,8 +8,9 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 
-/* X(identifier, "what vanctl stats explains") */
+/* X(identifier, "what vanctl stats -v and the manual page explain") */
 #define STATS_DROPS(X)                                                                      \
 	X(runt, "datagram too short for its type, or of a wrong length")                    \
 	X(unknown_type, "datagram of an unknown type or version")                           \
@@ -124,5 +125,8 @@ const char *stats_drop_name(enum drop_reason reason);
 const char *stats_drop_help(enum drop_reason reason);
 const char *stats_event_name(enum stat_event event);
 const char *stats_event_help(enum stat_event event);
+
+/* All of them as a section of the manual page (man(7)). */
+void stats_print_man(FILE *to);
 
 #endif

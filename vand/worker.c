@@ -61,6 +61,10 @@ static void write_to_tap(void *ctx, const void *tap, const struct iovec *iov, un
 	}
 	stats_count(&w->counters, STAT_frames_to_tap, 1);
 	if (segments > 1) {
+		struct virtio_net_hdr vnet; /* not aligned in the frame's buffer */
+
+		memcpy(&vnet, iov[0].iov_base, sizeof(vnet));
+		len += (segments - 1) * (size_t)vnet.hdr_len; /* as they came, like those sent */
 		stats_count(&w->counters, STAT_superframes_to_tap, 1);
 		stats_count(&w->counters, STAT_segments_joined, segments);
 	}

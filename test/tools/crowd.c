@@ -260,7 +260,7 @@ static void make_state(const char *dir, const char *ip, uint16_t first_port)
 		cidr_parse(text, &p->ips[p->ip_count++]);
 	}
 	if (state_set_membership(state, &membership, &e) < 0 ||
-		state_save_netmap(state, &map, &e) < 0)
+		state_save_netmap(state, &map, NULL, &e) < 0)
 		die(e.text);
 	state_close(state);
 	free(net.peers);

@@ -528,6 +528,24 @@ static void small_underlays_are_told(void **state)
 	netns_ip("link del veth0");
 }
 
+static void addresses_in_common_are_told(void **state)
+{
+	struct network_spec two[] = {LAN, LAB, {0}};
+	char *text;
+
+	(void)state;
+	needs_netns();
+	apply(two);
+	text = warnings();
+	assert_null(strstr(text, "in common"));
+	free(text);
+	two[1].ip = "172.16.1.7/25";
+	apply(two);
+	text = warnings();
+	assert_non_null(strstr(text, "networks lan (172.16.1.0/24) and lab (172.16.1.0/25) have"));
+	free(text);
+}
+
 /* -- */
 
 static void on_changed(void *ctx)
@@ -589,6 +607,7 @@ int main(void)
 		EACH(overlay_addresses_are_no_candidates),
 		EACH(endpoints_outlive_a_restart),
 		EACH(small_underlays_are_told),
+		EACH(addresses_in_common_are_told),
 	};
 
 	if (sodium_init() < 0)

@@ -99,7 +99,7 @@ static void first_start(void **state)
 	assert_int_equal(stat(file("identity"), &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_null(state_membership(s));
-	assert_null(state_load_netmap(s));
+	assert_null(state_load_netmap(s, NULL));
 	assert_null(state_ifname(s, "net_1"));
 	assert_int_equal(state_port(s), 0);
 	assert_int_equal(state_netmap_contact_ns(s), 0);
@@ -267,12 +267,12 @@ static void forget(void **state)
 	assert_int_equal(state_next_stamp(s, 1000, stamp), 0);
 	state_set_endpoint(s, &peer, &ep);
 	map = make_map(membership.mesh, "node_1", &before);
-	assert_int_equal(state_save_netmap(s, map, NULL), 0);
+	assert_int_equal(state_save_netmap(s, map, NULL, NULL), 0);
 	assert_int_equal(state_set_leaving(s, "net_2", true, NULL), 0);
 	assert_int_equal(state_forget(s, NULL), 0);
 	for (int again = 0; again < 2; again++) {
 		assert_null(state_membership(s));
-		assert_null(state_load_netmap(s));
+		assert_null(state_load_netmap(s, NULL));
 		assert_null(state_ifname(s, "net_1"));
 		assert_false(state_endpoint(s, &peer, &ep));
 		assert_null(state_leaving(s, 0));
@@ -301,9 +301,9 @@ static void netmap_is_bound_to_mesh_and_node(void **state)
 	key = state_identity(s)->public;
 	assert_int_equal(state_set_membership(s, &membership, NULL), 0);
 	map = make_map(membership.mesh, "node_1", &key);
-	assert_int_equal(state_save_netmap(s, map, NULL), 0);
+	assert_int_equal(state_save_netmap(s, map, NULL, NULL), 0);
 	reopen();
-	loaded = state_load_netmap(s);
+	loaded = state_load_netmap(s, NULL);
 	assert_non_null(loaded);
 	assert_int_equal(loaded->number, 42);
 	netmap_free(loaded);
@@ -312,16 +312,16 @@ static void netmap_is_bound_to_mesh_and_node(void **state)
 	for (int i = 0; i < 3; i++) {
 		map = make_map(i == 0 ? other_mesh : membership.mesh, i == 1 ? "node_2" : "node_1",
 			i == 2 ? &other_key : &key);
-		assert_int_equal(state_save_netmap(s, map, NULL), -VAN_E_INVALID);
+		assert_int_equal(state_save_netmap(s, map, NULL, NULL), -VAN_E_INVALID);
 		o = netmap_to_json(map);
 		spoil("netmap", json_object_to_json_string(o));
 		json_object_put(o);
 		netmap_free(map);
-		assert_null(state_load_netmap(s));
+		assert_null(state_load_netmap(s, NULL));
 		assert_int_equal(warning_count(), 1);
 	}
 	spoil("netmap", "{\"format\": 1");
-	assert_null(state_load_netmap(s));
+	assert_null(state_load_netmap(s, NULL));
 }
 
 static void netmap_that_cannot_be_saved(void **state)
@@ -335,16 +335,16 @@ static void netmap_that_cannot_be_saved(void **state)
 	key = state_identity(s)->public;
 	assert_int_equal(state_set_membership(s, &membership, NULL), 0);
 	map = make_map(membership.mesh, "node_1", &key);
-	assert_int_equal(state_save_netmap(s, map, NULL), 0);
+	assert_int_equal(state_save_netmap(s, map, NULL, NULL), 0);
 	map->number = 43;
 	disk_full(true);
-	assert_true(state_save_netmap(s, map, &e) < 0);
+	assert_true(state_save_netmap(s, map, NULL, &e) < 0);
 	disk_full(false);
 	assert_int_equal(warning_count(), 1);
-	loaded = state_load_netmap(s); /* the old one is whole */
+	loaded = state_load_netmap(s, NULL); /* the old one is whole */
 	assert_int_equal(loaded->number, 42);
 	netmap_free(loaded);
-	assert_int_equal(state_save_netmap(s, map, NULL), 0);
+	assert_int_equal(state_save_netmap(s, map, NULL, NULL), 0);
 	assert_int_equal(warning_count(), 0);
 	netmap_free(map);
 }
@@ -360,7 +360,7 @@ static void contact_is_remembered(void **state)
 	assert_int_equal(state_netmap_contact_ns(s), 0);
 	assert_int_equal(state_set_membership(s, &membership, NULL), 0);
 	map = make_map(membership.mesh, "node_1", &state_identity(s)->public);
-	assert_int_equal(state_save_netmap(s, map, NULL), 0);
+	assert_int_equal(state_save_netmap(s, map, NULL, NULL), 0);
 	netmap_free(map);
 	assert_true(state_netmap_contact_ns(s) >= now_ns);
 	state_touch_netmap(s, now_ns + hour_ns);
