@@ -13,6 +13,7 @@
 
 #define FIRST_RETRY_MS 250u
 #define MAX_PAGES      100000u
+#define ASK_PINS_MS    3000u
 
 static int real_call(void *ctx, const struct httpc_server *server,
 	const struct httpc_request *request, struct httpc_response *ret_response, struct err *e)
@@ -45,13 +46,19 @@ static const struct api_io real_io = {
 int api_init(struct api *api, struct context *context, unsigned int timeout_ms, FILE *trace,
 	struct err *e)
 {
-	char *authorization;
+	char *authorization, *pins = NULL;
 
-	if (asprintf(&authorization, "Authorization: Bearer %s", context->key) < 0)
+	if (context->pin && asprintf(&pins, "%s%s%s", context->pin, context->next_pin ? ";" : "",
+				    context->next_pin ? context->next_pin : "") < 0)
 		return err_set(e, -ENOMEM, "out of memory");
+	if (asprintf(&authorization, "Authorization: Bearer %s", context->key) < 0) {
+		free(pins);
+		return err_set(e, -ENOMEM, "out of memory");
+	}
 	*api = (struct api){
 		.context = *context,
 		.authorization = authorization,
+		.pins = pins,
 		.timeout_ms = timeout_ms,
 		.trace = trace,
 		.io = &real_io,
@@ -64,7 +71,79 @@ void api_done(struct api *api)
 {
 	context_done(&api->context);
 	secretfile_free(api->authorization);
-	api->authorization = NULL;
+	free(api->organization);
+	free(api->match);
+	free(api->pins);
+	json_object_put(api->problem);
+	api->problem = NULL;
+	api->authorization = api->organization = api->match = api->pins = NULL;
+}
+
+/* A header from what was typed; control characters would make more than one of it. */
+static int add_header(char **header, const char *name, const char *value, struct err *e)
+{
+	for (const char *c = value; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return err_set(e, -VAN_E_SYNTAX, "%s: no control characters", name);
+	if (asprintf(header, "%s: %s", name, value) >= 0)
+		return 0;
+	*header = NULL;
+	return err_set(e, -ENOMEM, "out of memory");
+}
+
+int api_open_as(struct vanctl *v, struct context *context, struct api *api, struct err *e)
+{
+	const struct command_args *args = v->args;
+	char revision[32];
+	int rc = api_init(api, context, v->timeout_ms, v->verbose ? v->err : NULL, e);
+
+	if (rc) {
+		context_done(context);
+		return rc;
+	}
+	if (args->set[OPT_ORG])
+		rc = add_header(&api->organization, "VAN-Organization", args->text[OPT_ORG], e);
+	snprintf(revision, sizeof(revision), "\"%lld\"", (long long)args->number[OPT_IF_REVISION]);
+	if (!rc && args->set[OPT_IF_REVISION])
+		rc = add_header(&api->match, "If-Match", revision, e);
+	return rc;
+}
+
+/* The directory of the login that is in use and has a pin of its own; NULL: none is. Heap. */
+static char *pinned_login(const struct vanctl *v, const struct api *api)
+{
+	char *dir = NULL;
+
+	if (api->context.name[0] && api->context.pin && !v->args->set[OPT_PIN] &&
+		!v->args->set[OPT_CA])
+		context_dir(&dir, NULL);
+	return dir;
+}
+
+void api_learn_pins(struct vanctl *v, const struct api *api, struct json_object *console)
+{
+	CLEANUP(free) char *dir = pinned_login(v, api);
+	const char *pin = output_string(console, "pin", NULL);
+
+	if (dir && pin)
+		context_learn(dir, api->context.name, pin, output_string(console, "next_pin", NULL),
+			NULL);
+}
+
+/* Once a day, so that a login outlives a change of the console's key. */
+static void ask_for_pins(struct vanctl *v, struct api *api)
+{
+	CLEANUP(free) char *dir = pinned_login(v, api);
+	CLEANUP(json) struct json_object *console = NULL;
+	unsigned int timeout_ms = api->timeout_ms;
+
+	if (!dir || !context_is_stale(dir, api->context.name))
+		return;
+	if (api->timeout_ms > ASK_PINS_MS)
+		api->timeout_ms = ASK_PINS_MS;
+	if (api_call(api, "GET", "/api/v1/console", NULL, &console, NULL) == 0)
+		api_learn_pins(v, api, console);
+	api->timeout_ms = timeout_ms;
 }
 
 int api_open(struct vanctl *v, struct api *api, struct err *e)
@@ -72,11 +151,10 @@ int api_open(struct vanctl *v, struct api *api, struct err *e)
 	struct context context;
 	int rc = context_resolve(v, &context, NULL, e);
 
-	if (rc)
-		return rc;
-	rc = api_init(api, &context, v->timeout_ms, v->verbose ? v->err : NULL, e);
-	if (rc)
-		context_done(&context);
+	if (!rc)
+		rc = api_open_as(v, &context, api, e);
+	if (!rc)
+		ask_for_pins(v, api);
 	return rc;
 }
 
@@ -99,15 +177,20 @@ static uint64_t retry_wait_ms(const struct httpc_response *r, unsigned int tries
 				: (uint64_t)FIRST_RETRY_MS << (tries < 5 ? tries : 5);
 }
 
+static struct httpc_server server_of(const struct api *api)
+{
+	return (struct httpc_server){
+		.url = api->context.console,
+		.pin = api->pins,
+		.ca_file = api->context.ca_file,
+	};
+}
+
 /* Tries until there is an answer to keep. */
 static int call_patiently(struct api *api, const struct httpc_request *wanted,
 	struct httpc_response *ret_response, struct err *e)
 {
-	const struct httpc_server server = {
-		.url = api->context.console,
-		.pin = api->context.pin,
-		.ca_file = api->context.ca_file,
-	};
+	const struct httpc_server server = server_of(api);
 	uint64_t deadline_ns = api->io->now_ns(api->io_ctx) + (uint64_t)api->timeout_ms * NS_PER_MS;
 	struct httpc_request request = *wanted;
 
@@ -145,12 +228,16 @@ static int call_patiently(struct api *api, const struct httpc_request *wanted,
 	}
 }
 
-static int take_answer(const struct api *api, const struct httpc_response *r,
+static int take_answer(struct api *api, const struct httpc_response *r,
 	struct json_object **ret_object, struct err *e)
 {
 	struct json_object *object = NULL;
 	int rc = httpc_status_error(r, e);
 
+	json_object_put(api->problem);
+	api->problem = NULL;
+	if (rc && json_parse(r->body, r->body_len, &api->problem, NULL))
+		api->problem = NULL;
 	if (rc)
 		return rc;
 	if (r->body_len && r->status != 204) {
@@ -170,15 +257,53 @@ static int take_answer(const struct api *api, const struct httpc_response *r,
 	return 0;
 }
 
+#define HEADERS_MAX 8
+
+/* What every request carries, and room for more. */
+static size_t common_headers(const struct api *api, const char *headers[HEADERS_MAX])
+{
+	size_t n = 0;
+
+	headers[n++] = api->authorization;
+	if (api->organization)
+		headers[n++] = api->organization;
+	return n;
+}
+
+/* One for each command that makes something: a try again is the same request. */
+static void new_idempotency_key(char ret_header[64])
+{
+	uint8_t random[16];
+	char hex[33];
+
+	randombytes_buf(random, sizeof(random));
+	sodium_bin2hex(hex, sizeof(hex), random, sizeof(random));
+	snprintf(ret_header, 64, "Idempotency-Key: %s", hex);
+}
+
+static int call(struct api *api, const struct httpc_request *request,
+	struct httpc_response *ret_response, struct err *e)
+{
+	if (!request->path)
+		return err_set(e, -ENOMEM, "out of memory");
+	return call_patiently(api, request, ret_response, e);
+}
+
+static void wipe_response(struct httpc_response *r)
+{
+	/* It may be a token that was just issued. */
+	if (r->body)
+		sodium_memzero(r->body, r->body_len);
+	httpc_response_done(r);
+}
+
 int api_call(struct api *api, const char *method, const char *path, struct json_object *body,
 	struct json_object **ret_object, struct err *e)
 {
-	const char *headers[] = {
-		api->authorization,
-		"Accept: application/json, application/problem+json",
-		body ? "Content-Type: application/json" : NULL,
-		NULL,
-	};
+	bool patch = strcmp(method, "PATCH") == 0;
+	const char *headers[HEADERS_MAX] = {NULL};
+	size_t n = common_headers(api, headers);
+	char idempotency_key[64];
 	struct httpc_request request = {
 		.method = method,
 		.path = path,
@@ -188,28 +313,84 @@ int api_call(struct api *api, const char *method, const char *path, struct json_
 	struct httpc_response response = {0};
 	int rc;
 
-	if (!path)
-		return err_set(e, -ENOMEM, "out of memory");
-	if (body && strcmp(method, "PATCH") == 0)
-		headers[2] = "Content-Type: application/merge-patch+json"; /* RFC 7396 */
+	headers[n++] = "Accept: application/json, application/problem+json";
+	if (body) /* RFC 7396 */
+		headers[n++] = patch ? "Content-Type: application/merge-patch+json"
+				     : "Content-Type: application/json";
+	/* Whoever types a command means the object as it is now, unless he says which. */
+	if (patch || strcmp(method, "DELETE") == 0)
+		headers[n++] = api->match ? api->match : "If-Match: *";
+	if (strcmp(method, "POST") == 0) {
+		new_idempotency_key(idempotency_key);
+		headers[n++] = idempotency_key;
+	}
 	request.body_len = body ? strlen(request.body) : 0;
-	rc = call_patiently(api, &request, &response, e);
+	rc = call(api, &request, &response, e);
 	if (rc)
 		return rc;
 	rc = take_answer(api, &response, ret_object, e);
-	/* It may be a token that was just issued. */
-	if (response.body)
-		sodium_memzero(response.body, response.body_len);
+	wipe_response(&response);
+	return rc;
+}
+
+int api_text(struct api *api, const char *path, char **ret_text, struct err *e)
+{
+	const char *headers[HEADERS_MAX] = {NULL};
+	size_t n = common_headers(api, headers);
+	struct httpc_request request = {.method = "GET", .path = path, .headers = headers};
+	struct httpc_response response = {0};
+	int rc;
+
+	headers[n] = "Accept: text/plain, application/problem+json";
+	rc = call(api, &request, &response, e);
+	if (!rc)
+		rc = httpc_status_error(&response, e);
+	if (!rc)
+		*ret_text = STEAL(response.body);
 	httpc_response_done(&response);
 	return rc;
 }
 
+int api_follow(struct api *api, const char *path, const char *last_id,
+	bool (*take)(void *ctx, const char *data, size_t len), void *ctx, struct err *e)
+{
+	const struct httpc_server server = server_of(api);
+	const char *headers[HEADERS_MAX] = {NULL};
+	size_t n = common_headers(api, headers);
+	CLEANUP(free) char *seen = NULL;
+	struct httpc_request request = {
+		.method = "GET",
+		.path = path,
+		.headers = headers,
+		.timeout_ms = API_SILENCE_MS,
+		.take = take,
+		.take_ctx = ctx,
+	};
+	struct httpc_response response = {0};
+	int rc = last_id ? add_header(&seen, "Last-Event-ID", last_id, e) : 0;
+
+	if (rc)
+		return rc;
+	headers[n++] = "Accept: text/event-stream, application/problem+json";
+	headers[n] = seen;
+	if (api->trace)
+		fprintf(api->trace, "> GET %s%s\n", server.url, path);
+	rc = api->io->call(api->io_ctx, &server, &request, &response, e);
+	if (rc == -ECANCELED)
+		return 0;
+	if (!rc)
+		rc = httpc_status_error(&response, e);
+	httpc_response_done(&response);
+	return rc ? rc
+		  : err_set(e, -VAN_E_UNREACHABLE, "%s ended the stream", api->context.console);
+}
+
 /* Moves the items of a further page to the end of the list. */
-static int add_page(struct json_object *list, struct json_object *page, struct err *e)
+static int add_page(struct json_object *list, struct json_object *page)
 {
 	struct json_object *items = output_member(list, "items");
 	struct json_object *more;
-	int rc = json_get_array(page, "", "items", &more, e);
+	int rc = json_get_array(page, "", "items", &more, NULL);
 
 	if (rc)
 		return rc;
@@ -236,12 +417,10 @@ int api_list(struct api *api, const char *path, struct json_object **ret_list, s
 	struct json_object *items;
 	int rc = api_call(api, "GET", path, NULL, &list, e);
 
-	if (!rc)
-		rc = json_get_array(list, "", "items", &items, e);
-	if (rc == -VAN_E_INVALID)
-		goto no_list;
 	if (rc)
 		return rc;
+	if (json_get_array(list, "", "items", &items, NULL))
+		goto no_list;
 	cursor = output_member(list, "next") ? strdup(output_string(list, "next", "")) : NULL;
 	for (unsigned int pages = 1; cursor; pages++) {
 		CLEANUP(json) struct json_object *page = NULL;
@@ -251,7 +430,7 @@ int api_list(struct api *api, const char *path, struct json_object **ret_list, s
 		rc = api_call(api, "GET", next_path, NULL, &page, e);
 		if (rc)
 			return rc;
-		if (add_page(list, page, e) < 0)
+		if (add_page(list, page) < 0)
 			goto no_list;
 		next = output_string(page, "next", NULL);
 		if (next && (strcmp(next, cursor) == 0 || pages == MAX_PAGES))

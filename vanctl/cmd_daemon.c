@@ -70,11 +70,15 @@ int cmd_mac(struct vanctl *v, struct err *e)
 	return print_list(v, "mac", &macs, "No MAC addresses.", e);
 }
 
-/* Every member that is an object is a group of counters; a plain number stands for itself. */
+/* Every member that is an object is a group of counters; a plain number stands for itself. What is
+ * explained stands under "help". */
 static void print_stats(const struct output *o, struct json_object *stats)
 {
+	struct json_object *help = json_object_get(output_member(stats, "help"));
+	int count_width = help ? 12 : 0;
 	size_t width = 0;
 
+	json_object_object_del(stats, "help");
 	json_object_object_foreach(stats, group_name, group)
 	{
 		(void)group_name;
@@ -102,16 +106,29 @@ static void print_stats(const struct output *o, struct json_object *stats)
 		{
 			fputs("  ", o->to);
 			text_clean(o->to, counter);
-			fprintf(o->to, "%*s  %s\n", (int)(width - strlen(counter)), "",
+			fprintf(o->to, "%*s  %*s", (int)(width - strlen(counter)), "", -count_width,
 				count ? json_object_get_string(count) : "-");
+			if (help) {
+				fputs("  ", o->to);
+				text_clean(o->to, output_string(help, counter, ""));
+			}
+			fputc('\n', o->to);
 		}
 	}
+	json_object_put(help);
 }
 
 int cmd_stats(struct vanctl *v, struct err *e)
 {
 	CLEANUP(json) struct json_object *stats = NULL;
-	int rc = local_call(v, "stats", NULL, v->timeout_ms, &stats, e);
+	struct json_object *arguments = NULL;
+	int rc;
+
+	if (v->verbose && v->output.writer != &output_json) {
+		arguments = json_object_new_object();
+		json_set_bool(arguments, "help", true);
+	}
+	rc = local_call(v, "stats", arguments, v->timeout_ms, &stats, e);
 
 	if (rc)
 		return rc;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Lines for /etc/hosts. An administrator's machine has a login and asks the console; a node usually
- * has none, and its vand knows the members of its own networks.
+ * has none, and its vand knows the members of its own networks. The console also knows names that
+ * are no nodes': of floating IPs, and of addresses that are reserved for something outside.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -69,24 +70,70 @@ static void print_hosts(const struct output *o, struct json_object *list)
 	}
 }
 
-static int ask_console(
-	struct vanctl *v, struct context *context, struct json_object **ret_list, struct err *e)
+static void add_address(struct json_object *ips, const char *text)
 {
-	CLEANUP(free)
-	char *path = api_path("networks", v->args->text[OPT_NETWORK], "nodes", NULL);
-	CLEANUP(api) struct api api = {0};
-	int rc = api_init(&api, context, v->timeout_ms, v->verbose ? v->err : NULL, e);
+	char address[IP_TEXT_LEN];
+	struct cidr c;
 
-	if (rc) {
-		context_done(context);
-		return rc;
-	}
-	return api_list(&api, path, ret_list, e);
+	if (!text || !cidr_parse(text, &c))
+		return; /* a reserved range */
+	ip_format(&c.ip, address);
+	json_object_array_add(ips, json_object_new_string(address));
 }
 
-/* This node's own entry in the network, from its status. */
-static int own_entry(struct json_object *status, const char *network,
-	struct json_object **ret_entry, struct err *e)
+/* Adds what has a name: a node has "ips", a reservation or floating IP one "address". */
+static void add_hosts(struct json_object *hosts, struct json_object *items)
+{
+	for (size_t i = 0; i < json_object_array_length(items); i++) {
+		struct json_object *item = json_object_array_get_idx(items, i), *o, *ips;
+		struct json_object *from = output_member(item, "ips");
+		const char *name = output_string(item, "name", NULL);
+
+		if (!name)
+			continue;
+		ips = json_object_new_array();
+		add_address(ips, output_string(item, "address", NULL));
+		for (size_t k = 0; from && k < json_object_array_length(from); k++)
+			add_address(
+				ips, json_object_get_string(json_object_array_get_idx(from, k)));
+		o = json_object_new_object();
+		json_set_string(o, "name", name);
+		json_object_object_add(o, "ips", ips);
+		json_object_array_add(hosts, o);
+	}
+}
+
+static int add_from_console(struct api *api, const char *network, const char *folder,
+	struct json_object *hosts, struct err *e)
+{
+	CLEANUP(free) char *path = api_path("networks", network, folder, NULL);
+	CLEANUP(json) struct json_object *list = NULL;
+	int rc = api_list(api, path, &list, e);
+
+	if (!rc)
+		add_hosts(hosts, output_member(list, "items"));
+	return rc;
+}
+
+static int ask_console(
+	struct vanctl *v, struct context *context, struct json_object *hosts, struct err *e)
+{
+	static const char *const folders[] = {"nodes", "reservations", "floating-ips"};
+	const char *network = v->args->text[OPT_NETWORK];
+	CLEANUP(api) struct api api = {0};
+	int rc = api_open_as(v, context, &api, e);
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]) && !rc; i++) {
+		rc = add_from_console(&api, network, folders[i], hosts, e);
+		if (i && rc == -VAN_E_NOT_FOUND)
+			rc = 0; /* an older console */
+	}
+	return rc;
+}
+
+/* Adds this node's own entry in the network, from its status. */
+static int add_own(
+	struct json_object *status, const char *network, struct json_object *hosts, struct err *e)
 {
 	struct json_object *networks = output_member(status, "networks");
 	size_t count = json_object_is_type(networks, json_type_array)
@@ -95,31 +142,35 @@ static int own_entry(struct json_object *status, const char *network,
 
 	for (size_t i = 0; i < count; i++) {
 		struct json_object *n = json_object_array_get_idx(networks, i);
+		CLEANUP(json) struct json_object *one = NULL;
+		struct json_object *entry;
 
 		if (strcmp(output_string(n, "name", ""), network) != 0 &&
 			strcmp(output_string(n, "id", ""), network) != 0)
 			continue;
-		*ret_entry = json_object_new_object();
-		json_set_string(*ret_entry, "name",
+		one = json_object_new_array();
+		entry = json_object_new_object();
+		json_object_array_add(one, entry);
+		json_set_string(entry, "name",
 			output_string(output_member(status, "node"), "name", "localhost"));
-		json_object_object_add(*ret_entry, "ips", json_object_get(output_member(n, "ips")));
+		json_object_object_add(entry, "ips", json_object_get(output_member(n, "ips")));
+		add_hosts(hosts, one);
 		return 0;
 	}
 	return err_set(e, -VAN_E_NOT_FOUND, "this node is in no network '%.64s'", network);
 }
 
-static int ask_daemon(struct vanctl *v, struct json_object **ret_list, struct err *e)
+static int ask_daemon(struct vanctl *v, struct json_object *hosts, struct err *e)
 {
 	const char *network = v->args->text[OPT_NETWORK];
 	CLEANUP(json) struct json_object *status = NULL;
 	CLEANUP(json) struct json_object *peers = NULL;
 	struct json_object *arguments;
 	struct json_object *items;
-	CLEANUP(json) struct json_object *entry = NULL;
 	int rc = local_call(v, "status", NULL, v->timeout_ms, &status, e);
 
 	if (!rc)
-		rc = own_entry(status, network, &entry, e);
+		rc = add_own(status, network, hosts, e);
 	if (rc)
 		return rc;
 	arguments = json_object_new_object();
@@ -127,24 +178,25 @@ static int ask_daemon(struct vanctl *v, struct json_object **ret_list, struct er
 	rc = local_call(v, "peers", arguments, v->timeout_ms, &peers, e);
 	if (!rc)
 		rc = json_get_array(peers, "", "items", &items, e);
-	if (rc)
-		return rc;
-	json_object_array_add(items, STEAL(entry));
-	*ret_list = STEAL(peers);
-	return 0;
+	if (!rc)
+		add_hosts(hosts, items);
+	return rc;
 }
 
 int cmd_hosts(struct vanctl *v, struct err *e)
 {
-	CLEANUP(json) struct json_object *list = NULL;
+	CLEANUP(json) struct json_object *list = json_object_new_object();
+	struct json_object *hosts = json_object_new_array();
 	struct context context = {0};
 	bool logged_out = false;
 	int rc = context_resolve(v, &context, &logged_out, e);
 
+	json_object_object_add(list, "items", hosts);
+	json_object_object_add(list, "next", NULL);
 	if (!rc)
-		rc = ask_console(v, &context, &list, e);
+		rc = ask_console(v, &context, hosts, e);
 	else if (logged_out)
-		rc = ask_daemon(v, &list, e);
+		rc = ask_daemon(v, hosts, e);
 	if (rc)
 		return rc;
 	output_with(&v->output, print_hosts, list);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "lib/json.h"
@@ -20,6 +21,8 @@ static int context_from_options(struct vanctl *v, struct context *c, struct err 
 
 	if (!args->set[OPT_CONSOLE])
 		return err_set(e, -VAN_E_SYNTAX, "--console URL is missing");
+	if (!key_file && isatty(fileno(v->in)))
+		key_file = "-";
 	if (!key_file)
 		return err_set(e, -VAN_E_SYNTAX, "--key-file FILE is missing");
 	if (!context_name_valid(name))
@@ -88,9 +91,12 @@ int cmd_login(struct vanctl *v, struct err *e)
 		rc = context_save(dir, &api.context, e);
 	if (rc)
 		return rc;
+	if (api.context.pin) /* also which one will follow */
+		context_learn(dir, api.context.name, output_string(console, "pin", ""),
+			output_string(console, "next_pin", NULL), NULL);
 	if (v->output.writer == &output_json)
 		output_with(&v->output, NULL, console);
-	vanctl_say(v, "Logged in to %s (console %s, version %s) as '%s'.", api.context.console,
+	vanctl_say(v, "Logged in to %s (console %s, version %s), login '%s'.", api.context.console,
 		output_string(console, "id", "?"), output_string(console, "version", "?"),
 		api.context.name);
 	return 0;

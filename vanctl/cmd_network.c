@@ -3,6 +3,7 @@
 #include "lib/json.h"
 #include "vanctl/api.h"
 #include "vanctl/cmd.h"
+#include "vanctl/cmd_resource.h"
 
 static const struct view networks = {(const struct column[]){
 	COLUMN("NAME", "name"),
@@ -12,6 +13,7 @@ static const struct view networks = {(const struct column[]){
 	COLUMN("MTU", "mtu", .right = true),
 	COLUMN("VAN ID", "van_id", .right = true),
 	COLUMN("NODES", "node_count", .right = true),
+	COLUMN("LABELS", "labels", .cell = cell_labels, .optional = true),
 	COLUMN("CREATED", "created_at", .cell = cell_since),
 	{.title = NULL},
 }};
@@ -23,78 +25,63 @@ static const struct view network = {(const struct column[]){
 	COLUMN("CIDR6", "cidr6", .optional = true),
 	COLUMN("Encryption", "encryption"),
 	COLUMN("MTU", "mtu"),
+	COLUMN("Approval", "require_approval", .cell = cell_yes_no),
+	COLUMN("Labels", "labels", .cell = cell_labels),
 	COLUMN("VAN id", "van_id"),
 	COLUMN("Nodes", "node_count"),
 	COLUMN("Created", "created_at"),
+	COLUMN("Revision", "revision"),
 	{.title = NULL},
 }};
 
+static const struct body_row settings[] = {
+	{OPT_OBJECT_NAME, "name"},
+	{OPT_MTU, "mtu"},
+	{OPT_REQUIRE_APPROVAL, "require_approval"},
+	{OPT_LABELS, "labels"},
+	{OPT_END, NULL},
+};
+
+static const struct body_row creation[] = {
+	{OPT_CIDR, "cidr"},
+	{OPT_CIDR6, "cidr6"},
+	{OPT_ENCRYPTION, "encryption"},
+	{OPT_MTU, "mtu"},
+	{OPT_REQUIRE_APPROVAL, "require_approval"},
+	{OPT_LABELS, "labels"},
+	{OPT_END, NULL},
+};
+
+static char *path_of(struct vanctl *v)
+{
+	return api_path("networks", v->args->positionals[0], NULL);
+}
+
 int cmd_network_create(struct vanctl *v, struct err *e)
 {
-	CLEANUP(json) struct json_object *body = json_object_new_object();
-	CLEANUP(json) struct json_object *created = NULL;
-	CLEANUP(api) struct api api = {0};
-	const struct command_args *args = v->args;
-	int rc = api_open(v, &api, e);
+	CLEANUP(json) struct json_object *body = resource_body(v, creation);
 
-	if (rc)
-		return rc;
-	json_set_string(body, "name", args->positionals[0]);
-	json_set_string(body, "cidr", args->text[OPT_CIDR]);
-	if (args->set[OPT_CIDR6])
-		json_set_string(body, "cidr6", args->text[OPT_CIDR6]);
-	if (args->set[OPT_ENCRYPTION])
-		json_set_string(body, "encryption", args->text[OPT_ENCRYPTION]);
-	if (args->set[OPT_MTU])
-		json_set_int(body, "mtu", args->number[OPT_MTU]);
-	rc = api_call(&api, "POST", "/api/v1/networks", body, &created, e);
-	if (rc)
-		return rc;
-	output_row(&v->output, &networks, created);
-	return 0;
+	json_set_string(body, "name", v->args->positionals[0]);
+	return resource_send(v, "POST", api_path("networks", NULL), body, &networks, e);
 }
 
 int cmd_network_list(struct vanctl *v, struct err *e)
 {
-	CLEANUP(json) struct json_object *list = NULL;
-	CLEANUP(api) struct api api = {0};
-	int rc = api_open(v, &api, e);
-
-	if (!rc)
-		rc = api_list(&api, "/api/v1/networks", &list, e);
-	if (rc)
-		return rc;
-	output_list(&v->output, &networks, list);
-	if (!json_object_array_length(output_member(list, "items")))
-		vanctl_say(v, "No networks yet. Make one: vanctl network create NAME --cidr CIDR");
-	return 0;
+	return resource_list(v, api_path("networks", NULL), &networks,
+		"No networks yet. Make one: vanctl network create NAME --cidr CIDR", e);
 }
 
 int cmd_network_show(struct vanctl *v, struct err *e)
 {
-	CLEANUP(free) char *path = api_path("networks", v->args->positionals[0], NULL);
-	CLEANUP(json) struct json_object *found = NULL;
-	CLEANUP(api) struct api api = {0};
-	int rc = api_open(v, &api, e);
+	return resource_show(v, path_of(v), &network, e);
+}
 
-	if (!rc)
-		rc = api_call(&api, "GET", path, NULL, &found, e);
-	if (rc)
-		return rc;
-	output_record(&v->output, &network, found);
-	return 0;
+int cmd_network_set(struct vanctl *v, struct err *e)
+{
+	return resource_set(v, path_of(v), settings, &networks, e);
 }
 
 int cmd_network_delete(struct vanctl *v, struct err *e)
 {
-	CLEANUP(free) char *path = api_path("networks", v->args->positionals[0], NULL);
-	CLEANUP(api) struct api api = {0};
-	int rc = api_open(v, &api, e);
-
-	if (!rc)
-		rc = api_call(&api, "DELETE", path, NULL, NULL, e);
-	if (rc)
-		return rc;
-	vanctl_say(v, "Network %s is deleted.", v->args->positionals[0]);
-	return 0;
+	return resource_delete(v, path_of(v), e, "Network %s is deleted.", v->args->positionals[0]);
 }

@@ -321,9 +321,9 @@ static int check_number(const struct option_row *row, const char *from, const ch
 		snprintf(min, sizeof(min), "%lld", (long long)row->min);
 		snprintf(max, sizeof(max), "%lld", (long long)row->max);
 	}
-	if (value < row->min || value > row->max)
-		return err_set(e, -VAN_E_SYNTAX, "%s: %.64s is out of range (%s to %s)", from, text,
-			min, max);
+	if ((value < row->min || value > row->max) && !(row->or_zero && value == 0))
+		return err_set(e, -VAN_E_SYNTAX, "%s: %.64s is out of range (%s%s to %s)", from,
+			text, row->or_zero ? "0, or " : "", min, max);
 	*ret_number = value;
 	return 0;
 }
@@ -362,6 +362,33 @@ static int check_choice(
 	return err_set(e, -VAN_E_SYNTAX, "%s: '%.64s' is not %s", from, text, list);
 }
 
+/* KEY=VALUE, or KEY- for labels, at every place between commas. */
+static int check_pairs(
+	const struct option_row *row, const char *from, const char *text, struct err *e)
+{
+	for (const char *at = text;;) {
+		size_t len = strcspn(at, ",");
+		const char *equals = memchr(at, '=', len);
+		bool removal = !equals && len > 1 && at[len - 1] == '-';
+
+		if (equals == at || (!equals && !(removal && row->kind == VALUE_LABELS)))
+			return err_set(e, -VAN_E_SYNTAX, "%s: '%.64s' is not of the form %s", from,
+				text, row->metavar);
+		if (!at[len])
+			return 0;
+		at += len + 1;
+	}
+}
+
+static int check_words(const char *from, const char *text, struct err *e)
+{
+	size_t len = strlen(text);
+
+	if (text[0] == ',' || text[len - 1] == ',' || strstr(text, ",,"))
+		return err_set(e, -VAN_E_SYNTAX, "%s: a word of '%.64s' is empty", from, text);
+	return 0;
+}
+
 /* Is text a value for the option? `from` names the option or variable in messages. */
 static int check_value(const struct option_row *row, const char *from, const char *text,
 	int64_t *ret_number, struct err *e)
@@ -377,7 +404,13 @@ static int check_value(const struct option_row *row, const char *from, const cha
 			from);
 	switch (row->kind) {
 	case VALUE_CHOICE:
+	case VALUE_YES_NO:
 		return check_choice(row, from, text, e);
+	case VALUE_WORDS:
+		return check_words(from, text, e);
+	case VALUE_LABELS:
+	case VALUE_FILTER:
+		return check_pairs(row, from, text, e);
 	case VALUE_INT:
 	case VALUE_DURATION:
 		return check_number(row, from, text, ret_number, e);
@@ -530,6 +563,9 @@ static int parse_rest(int argc, char **argv, struct command_args *args, struct e
 		if (rc < 0)
 			return rc;
 	}
+	if (args->set[OPT_IF_REVISION] && !args->command->conditional)
+		return err_set(e, -VAN_E_SYNTAX,
+			"--if-revision is for commands that change or delete one object");
 	rc = fill_in(args, e);
 	return rc < 0 ? rc : take_positionals(args, argc - optind, argv + optind, e);
 }

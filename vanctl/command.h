@@ -22,6 +22,8 @@ enum option_id {
 	OPT_PIN,
 	OPT_CA,
 	OPT_CONTEXT,
+	OPT_ORG,
+	OPT_IF_REVISION,
 	OPT_SOCKET,
 	OPT_TIMEOUT,
 	OPT_QUIET,
@@ -42,11 +44,54 @@ enum option_id {
 	OPT_LOGIN_TOKEN_FILE,
 	OPT_NAME,
 	OPT_NEW_NAME,
+	OPT_REQUIRE_APPROVAL,
+	OPT_LABELS,
+	OPT_TO,
+	OPT_NEW_ADDRESS,
 	OPT_ADDRESS,
 	OPT_IFNAME,
 	OPT_WAIT,
 	OPT_COUNT,
 	OPT_INTERVAL,
+	OPT_OBJECT_NAME,
+	OPT_NOTE,
+	OPT_NODE,
+	OPT_FOR_NAME,
+	OPT_PREFIX,
+	OPT_MODE,
+	OPT_METRIC,
+	OPT_GATEWAY_NODE,
+	OPT_HEALTH,
+	OPT_HEALTH_INTERVAL,
+	OPT_HEALTH_FAILURES,
+	OPT_ENABLED,
+	OPT_CANDIDATES,
+	OPT_ASSIGN,
+	OPT_VRID,
+	OPT_SCOPE,
+	OPT_KEEP_SSH,
+	OPT_ACTION,
+	OPT_FROM,
+	OPT_INTERFACE,
+	OPT_PRIORITY,
+	OPT_CONFIRM_WITHIN,
+	OPT_IMPORT_NAME,
+	OPT_DRY_RUN,
+	OPT_UNSET,
+	OPT_SORT,
+	OPT_FILTER,
+	OPT_DESCRIPTION,
+	OPT_FULL_NAME,
+	OPT_USER_ROLE,
+	OPT_DISABLED,
+	OPT_KEY_ROLE,
+	OPT_USER,
+	OPT_KEY_TTL,
+	OPT_SINCE,
+	OPT_RESOLUTION,
+	OPT_KIND,
+	OPT_AFTER,
+	OPT_EVENTS,
 	OPT__MAX
 };
 
@@ -55,6 +100,10 @@ enum value_kind {
 	VALUE_TEXT,     /* not empty */
 	VALUE_FILE,     /* a path, or - where the command says so */
 	VALUE_CHOICE,   /* one of `choices` */
+	VALUE_YES_NO,   /* the same, of yes and no */
+	VALUE_WORDS,    /* words with commas between, none empty */
+	VALUE_LABELS,   /* KEY=VALUE, or KEY- to remove it, with commas between */
+	VALUE_FILTER,   /* MEMBER=VALUE, with commas between */
 	VALUE_INT,      /* min…max */
 	VALUE_DURATION, /* number = milliseconds, min…max */
 	VALUE_CIDR4,    /* an IPv4 network */
@@ -69,6 +118,7 @@ struct option_row {
 	enum value_kind kind;
 	const char *metavar;
 	int64_t min, max;
+	bool or_zero;               /* 0 as well, below min */
 	const char *const *choices; /* NULL-terminated */
 	const char *default_text;   /* NULL: none */
 	const char *env;            /* environment variable that sets it too, or NULL */
@@ -76,7 +126,7 @@ struct option_row {
 };
 
 #define COMMAND_MAX_POSITIONALS 2
-#define COMMAND_MAX_OPTIONS     6
+#define COMMAND_MAX_OPTIONS     12
 
 struct command {
 	const char *noun;
@@ -93,6 +143,9 @@ struct command {
 	const char *usage;           /* what stands behind the words, where it cannot be derived */
 	const char *positional_hint; /* what to say to arguments where none are taken, or NULL */
 	const char *example;
+	bool local; /* asks the local vand, not the console */
+	/* Changes or deletes one object that there is, with If-Match: takes --if-revision. */
+	bool conditional;
 };
 
 /* The tables. Commands of one noun stand together; the last row has no noun. */

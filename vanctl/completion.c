@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Completion. The shells' scripts know nothing of the commands: they hand the words over to
- * `vanctl --complete` and get candidates back, so that they cannot fall behind the table.
+ * `vanctl --complete` and get candidates back, so that they cannot fall behind the table. Where a
+ * name is wanted, completion_names.c asks for those that there are.
  */
 #include <string.h>
 
+#include "vanctl/completion.h"
 #include "vanctl/help.h"
 
 static const char bash_script[] =
@@ -57,8 +59,9 @@ struct line {
 	const char *noun;
 	const struct command *command;
 	size_t positionals;
-	enum option_id open; /* an option that waits for its value */
-	bool options_ended;  /* "--" was there */
+	enum option_id open;      /* an option that waits for its value */
+	struct command_args args; /* options with their values */
+	bool options_ended;       /* "--" was there */
 };
 
 /* May this option stand here? All of a noun's while the verb is not known. */
@@ -73,6 +76,29 @@ static bool allowed(const struct line *l, enum option_id id)
 			return true;
 	}
 	return false;
+}
+
+static void set_option(struct line *l, enum option_id id, const char *value)
+{
+	l->args.text[id] = value;
+	l->args.set[id] = *value != '\0';
+}
+
+/* Takes the value of "--option=value" and "-nvalue". */
+static void take_joined(struct line *l, const char *word)
+{
+	for (enum option_id id = OPT_END + 1; id < OPT__MAX; id++) {
+		const struct option_row *row = &option_table[id];
+		size_t len = strlen(row->name);
+
+		if (row->kind == VALUE_FLAG || !allowed(l, id))
+			continue;
+		if (word[1] == '-' && strncmp(word + 2, row->name, len) == 0 &&
+			word[2 + len] == '=')
+			set_option(l, id, word + 3 + len);
+		else if (word[1] != '-' && row->letter && word[1] == row->letter && word[2])
+			set_option(l, id, word + 2);
+	}
 }
 
 /* The option that a word is, with its value still to come. */
@@ -94,11 +120,14 @@ static enum option_id open_option(const struct line *l, const char *word)
 static void take_word(struct line *l, const char *word)
 {
 	if (l->open) {
+		set_option(l, l->open, word);
 		l->open = OPT_END;
 	} else if (!l->options_ended && strcmp(word, "--") == 0) {
 		l->options_ended = true;
 	} else if (!l->options_ended && word[0] == '-' && word[1]) {
 		l->open = open_option(l, word);
+		if (!l->open)
+			take_joined(l, word);
 	} else if (!l->noun) {
 		const struct command *c = command_find_noun(word);
 
@@ -113,10 +142,24 @@ static void take_word(struct line *l, const char *word)
 	}
 }
 
-static void complete_value(FILE *to, enum option_id id)
+/* Of things that there are: the command's options name such, and no new ones but these. */
+static bool names_something_new(enum option_id id)
 {
-	const struct option_row *row = &option_table[id];
+	return id == OPT_NAME || id == OPT_NEW_NAME || id == OPT_OBJECT_NAME ||
+	       id == OPT_FOR_NAME || id == OPT_IMPORT_NAME;
+}
 
+static void complete_value(FILE *to, struct line *l, const char *typed)
+{
+	const struct option_row *row = &option_table[l->open];
+	static const struct command none = {.noun = ""};
+
+	if (l->open == OPT_CONTEXT)
+		completion_contexts(to);
+	else if (row->metavar && !names_something_new(l->open)) {
+		l->args.command = l->command ? l->command : &none;
+		completion_names(to, &l->args, row->metavar, typed);
+	}
 	if (row->kind == VALUE_FILE)
 		fputs(":files\n", to);
 	for (const char *const *c = row->choices; c && *c; c++)
@@ -151,13 +194,22 @@ static void complete_verbs(FILE *to, const char *noun)
 	}
 }
 
-/* Choices such as "bash|zsh"; names of things are not asked for, that would take a request. */
-static void complete_positional(FILE *to, const struct command *c, size_t at)
+/* Choices such as "bash|zsh", files, or names of things. */
+static void complete_positional(FILE *to, struct line *l, const char *typed)
 {
-	const char *p = at < COMMAND_MAX_POSITIONALS ? c->positionals[at] : NULL;
+	const struct command *c = l->command;
+	const char *p =
+		l->positionals < COMMAND_MAX_POSITIONALS ? c->positionals[l->positionals] : NULL;
 
-	if (!p || !strchr(p, '|'))
+	if (!p)
 		return;
+	if (strcmp(p, "FILE") == 0)
+		fputs(":files\n", to);
+	l->args.command = c;
+	if (!strchr(p, '|')) {
+		completion_names(to, &l->args, p, typed);
+		return;
+	}
 	for (p += command_positional_optional(p); *p && *p != ']';) {
 		size_t n = strcspn(p, "|]");
 
@@ -174,7 +226,7 @@ void completion_words(FILE *to, int count, char *const words[])
 	for (int i = 0; i + 1 < count; i++)
 		take_word(&l, words[i]);
 	if (l.open)
-		complete_value(to, l.open);
+		complete_value(to, &l, last);
 	else if (!l.options_ended && last[0] == '-')
 		complete_options(to, &l);
 	else if (!l.noun)
@@ -184,5 +236,5 @@ void completion_words(FILE *to, int count, char *const words[])
 	else if (strcmp(l.command->noun, "help") == 0)
 		l.positionals == 0 ? complete_nouns(to) : complete_verbs(to, words[count - 2]);
 	else
-		complete_positional(to, l.command, l.positionals);
+		complete_positional(to, &l, last);
 }

@@ -5,6 +5,8 @@
 #include <pwd.h>
 #include <sodium.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -15,12 +17,14 @@
 
 #define CONTEXT_FILE_MAX (64u << 10)
 #define CONTEXT_DEFAULT  "default"
+#define STALE_S          86400
 
 void context_done(struct context *c)
 {
 	secretfile_free(c->key);
 	free(c->console);
 	free(c->pin);
+	free(c->next_pin);
 	free(c->ca_file);
 	memset(c, 0, sizeof(*c));
 }
@@ -81,7 +85,7 @@ static int file_of(const char *dir, const char *name, char **ret_path, struct er
 
 static int read_members(struct json_object *o, struct context *c, struct err *e)
 {
-	const char *console = NULL, *key = NULL, *pin = NULL, *ca = NULL;
+	const char *console = NULL, *key = NULL, *pin = NULL, *next_pin = NULL, *ca = NULL;
 	int64_t format;
 	int rc = json_get_int(o, "", "format", 1, 1, &format, e);
 
@@ -92,14 +96,18 @@ static int read_members(struct json_object *o, struct context *c, struct err *e)
 	if (!rc)
 		rc = json_opt_string(o, "", "pin", 1, 2048, &pin, e);
 	if (!rc)
+		rc = json_opt_string(o, "", "next_pin", 1, 2048, &next_pin, e);
+	if (!rc)
 		rc = json_opt_string(o, "", "ca", 1, 4096, &ca, e);
 	if (rc)
 		return rc;
 	c->console = strdup(console);
 	c->key = strdup(key);
 	c->pin = pin ? strdup(pin) : NULL;
+	c->next_pin = next_pin ? strdup(next_pin) : NULL;
 	c->ca_file = ca ? strdup(ca) : NULL;
-	if (!c->console || !c->key || (pin && !c->pin) || (ca && !c->ca_file))
+	if (!c->console || !c->key || (pin && !c->pin) || (next_pin && !c->next_pin) ||
+		(ca && !c->ca_file))
 		return out_of_memory(e);
 	return 0;
 }
@@ -165,37 +173,74 @@ void context_current(const char *dir, char ret_name[CONTEXT_NAME_MAX + 1])
 		strcpy(ret_name, data);
 }
 
-int context_save(const char *dir, const struct context *c, struct err *e)
+static int write_file(const char *dir, const struct context *c, struct err *e)
 {
 	CLEANUP(json) struct json_object *o = json_object_new_object();
-	CLEANUP(free) char *folder = NULL;
 	CLEANUP(free) char *path = NULL;
-	CLEANUP(free) char *current = NULL;
-	char line[CONTEXT_NAME_MAX + 2];
 	const char *text;
-	int rc;
+	int rc = file_of(dir, c->name, &path, e);
 
-	if (asprintf(&folder, "%s/contexts", dir) < 0 || asprintf(&current, "%s/current", dir) < 0)
-		return out_of_memory(e);
-	rc = file_of(dir, c->name, &path, e);
-	if (!rc)
-		rc = file_make_dirs(folder, 0700, e);
 	if (rc)
 		return rc;
 	json_set_int(o, "format", 1);
 	json_set_string(o, "console", c->console);
 	json_set_string(o, "key", c->key);
 	json_set_string(o, "pin", c->pin);
+	json_set_string(o, "next_pin", c->next_pin);
 	json_set_string(o, "ca", c->ca_file);
 	text = json_object_to_json_string_ext(
 		o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
 	rc = file_write_atomic(path, text, strlen(text), 0600, e);
 	sodium_memzero((char *)text, strlen(text));
 	wipe_key(o);
+	return rc;
+}
+
+int context_save(const char *dir, const struct context *c, struct err *e)
+{
+	CLEANUP(free) char *folder = NULL;
+	CLEANUP(free) char *current = NULL;
+	char line[CONTEXT_NAME_MAX + 2];
+	int rc;
+
+	if (asprintf(&folder, "%s/contexts", dir) < 0 || asprintf(&current, "%s/current", dir) < 0)
+		return out_of_memory(e);
+	rc = file_make_dirs(folder, 0700, e);
+	if (!rc)
+		rc = write_file(dir, c, e);
 	if (rc)
 		return rc;
 	snprintf(line, sizeof(line), "%s\n", c->name);
 	return file_write_atomic(current, line, strlen(line), 0600, e);
+}
+
+int context_learn(
+	const char *dir, const char *name, const char *pin, const char *next_pin, struct err *e)
+{
+	CLEANUP(context) struct context c = {0};
+	CLEANUP(free) char *checked = NULL;
+	int rc = context_load(dir, name, &c, e);
+
+	if (!rc && next_pin)
+		rc = context_check_pin(next_pin, &checked, e);
+	if (rc || !c.pin)
+		return rc;
+	if (c.next_pin && strcmp(c.next_pin, pin) == 0) {
+		free(c.pin);
+		c.pin = STEAL(c.next_pin);
+	}
+	free(c.next_pin);
+	c.next_pin = STEAL(checked);
+	return write_file(dir, &c, e); /* unchanged too: its age tells when this was */
+}
+
+bool context_is_stale(const char *dir, const char *name)
+{
+	CLEANUP(free) char *path = NULL;
+	struct stat st;
+
+	return !file_of(dir, name, &path, NULL) && stat(path, &st) == 0 &&
+	       time(NULL) - st.st_mtime > STALE_S;
 }
 
 int context_check_url(const char *text, char **ret_url, struct err *e)
@@ -329,8 +374,9 @@ static int override_trust(struct context *c, const struct command_args *args, st
 	if (!args->set[OPT_PIN] && !args->set[OPT_CA])
 		return 0;
 	free(c->pin);
+	free(c->next_pin);
 	free(c->ca_file);
-	c->pin = c->ca_file = NULL;
+	c->pin = c->next_pin = c->ca_file = NULL;
 	if (args->set[OPT_PIN])
 		rc = context_check_pin(args->text[OPT_PIN], &c->pin, e);
 	if (!rc && args->set[OPT_CA])

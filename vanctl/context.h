@@ -3,7 +3,11 @@
  * Logins. Each is a file $XDG_CONFIG_HOME/van/contexts/NAME.json (mode 0600), the name of the one
  * in use stands in $XDG_CONFIG_HOME/van/current. ~/.config stands in for an unset XDG_CONFIG_HOME.
  *
- *   { "format": 1, "console": URL, "key": KEY, "pin": PIN | null, "ca": FILE | null }
+ *   { "format": 1, "console": URL, "key": KEY, "pin": PIN | null, "next_pin": PIN | null,
+ *     "ca": FILE | null }
+ *
+ * While a console changes its TLS key it tells which one will follow. That pin is kept with the
+ * login, both are good then, and it takes the place of the first once the console has changed.
  */
 #ifndef VANCTL_CONTEXT_H
 #define VANCTL_CONTEXT_H
@@ -20,6 +24,7 @@ struct context {
 	char *console;                   /* "https://HOST[:PORT]" */
 	char *key;
 	char *pin;
+	char *next_pin; /* as the console told */
 	char *ca_file;
 };
 
@@ -36,6 +41,14 @@ int context_dir(char **ret_dir, struct err *e);
 int context_load(const char *dir, const char *name, struct context *ret_context, struct err *e);
 /* Writes the file of c->name, atomically, and makes it the one in use. */
 int context_save(const char *dir, const struct context *c, struct err *e);
+/*
+ * Keeps with the stored login what its console says of its keys: pin, and next_pin or NULL. A login
+ * without a pin stays as it is.
+ */
+int context_learn(
+	const char *dir, const char *name, const char *pin, const char *next_pin, struct err *e);
+/* Whether the stored login has heard nothing of that for a day. */
+bool context_is_stale(const char *dir, const char *name);
 /* The name of the one in use: "default" when none was chosen. */
 void context_current(const char *dir, char ret_name[CONTEXT_NAME_MAX + 1]);
 

@@ -100,8 +100,8 @@ static void command_line(FILE *to, const struct command *c)
 
 	snprintf(words, sizeof(words), "%s%s%s", c->noun, c->verb ? " " : "",
 		c->verb ? c->verb : "");
-	fprintf(to, "  %-16s  ", words);
-	wrap(to, c->help, 20, 20);
+	fprintf(to, "  %-18s  ", words);
+	wrap(to, c->help, 22, 22);
 }
 
 void help_all(FILE *to)

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+/*
+ * The manual page vanctl(1), from the command table: what stands before and behind the commands is
+ * here, the commands and options themselves are where the parser finds them.
+ */
 #include <stdlib.h>
 
 #include "vanctl/help.h"
@@ -107,8 +111,8 @@ static const char front[] =
 	"vanctl drives both halves of VAN:\n"
 	"the registry of networks and nodes, console\\-api, over its REST API,\n"
 	"and the local node, vand, through its control socket.\n"
-	"login, network, token, node and hosts talk to the console; join, leave, status, peers, mac,\n"
-	"stats, ping and reload to vand.\n"
+	"join, leave, status, peers, mac, stats, ping and reload talk to vand, all others to the\n"
+	"console.\n"
 	".PP\n"
 	"Data is written to standard output, messages to standard error.\n"
 	"Secrets are read from files or standard input, never from arguments, where every user of\n"
@@ -124,8 +128,8 @@ static const char back[] =
 	"but for white space.\n"
 	"Lists of the console are read to their end and printed as one object with all\n"
 	"\\fIitems\\fR and \\fInext\\fR null.\n"
-	"\\fBping\\fR prints one object with the counts and the samples, and \\fBhosts\\fR the list\n"
-	"behind its lines.\n"
+	"\\fBping\\fR prints one object with the counts and the samples, and \\fBhosts\\fR a list of\n"
+	"names (\\fIname\\fR) with their addresses (\\fIips\\fR).\n"
 	"A command whose answer is empty prints nothing.\n"
 	".SH EXIT STATUS\n"
 	".TP\n.B 0\nDone.\n"
@@ -135,7 +139,7 @@ static const char back[] =
 	".TP\n.B 4\nDenied: the key, token or user may not do this.\n"
 	".TP\n.B 5\nNot found.\n"
 	".TP\n.B 6\nConflict: the name or address is taken, or the object has changed.\n"
-	".TP\n.B 7\nNo answer in time.\n"
+	".TP\n.B 7\nNo answer in time, be it that there is no connection yet.\n"
 	".SH ENVIRONMENT\n"
 	"Besides the variables named with the options:\n"
 	".TP\n.B XDG_CONFIG_HOME\nWhere logins are kept; ~/.config unless set.\n"

@@ -164,3 +164,22 @@ void cell_yes_no(const struct output *o, struct json_object *value, FILE *to)
 	(void)o;
 	fputs(!value ? "-" : json_object_get_boolean(value) ? "yes" : "no", to);
 }
+
+void cell_labels(const struct output *o, struct json_object *value, FILE *to)
+{
+	const char *gap = "";
+
+	(void)o;
+	if (json_object_is_type(value, json_type_object)) {
+		json_object_object_foreach(value, name, text)
+		{
+			fputs(gap, to);
+			text_clean(to, name);
+			fputc('=', to);
+			text_clean(to, text ? json_object_get_string(text) : "");
+			gap = ", ";
+		}
+	}
+	if (!*gap)
+		fputc('-', to);
+}

@@ -75,6 +75,7 @@ output_cell cell_since;    /* a time: "3 s ago"; null: "never" */
 output_cell cell_until;    /* a time: "in 59 min", "3 s ago" */
 output_cell cell_online;   /* a boolean: "online", "offline" */
 output_cell cell_yes_no;   /* a boolean */
+output_cell cell_labels;   /* an object of strings: "a=b, c=d" */
 
 /* The member of an object; NULL when absent or null, or when o is no object. */
 struct json_object *output_member(struct json_object *o, const char *name);

@@ -27,6 +27,10 @@ static char *make_cell(const struct output *o, const struct column *c, struct js
 		free(text);
 		return NULL;
 	}
+	if (!*text) { /* whatever made it: a cell says something */
+		free(text);
+		text = strdup("-");
+	}
 	return text;
 }
 
@@ -45,10 +49,10 @@ static size_t count_columns(const struct view *view)
 	return n;
 }
 
-/* A cell that says nothing: "-" or empty. */
+/* A cell that says nothing. */
 static bool is_blank(const char *text)
 {
-	return !*text || strcmp(text, "-") == 0;
+	return strcmp(text, "-") == 0;
 }
 
 /* Prints one line; NULL cells are columns that are left out. */

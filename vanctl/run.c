@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+/*
+ * From the command line to the exit status: parse, run the command's handler, report what it says.
+ * Everything that is for people goes through here, so that no control character gets through.
+ */
 #include "vanctl/vanctl.h"
 
 #include <stdarg.h>
@@ -80,6 +84,21 @@ static void print_error(FILE *to, const char *text)
 	fputs("vanctl: ", to);
 	text_clean(to, text);
 	fputc('\n', to);
+}
+
+void vanctl_error(struct vanctl *v, const char *fmt, ...)
+{
+	va_list ap;
+	char *text;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return;
+	print_error(v->err, text);
+	free(text);
 }
 
 /* Which help is nearest to what went wrong. */

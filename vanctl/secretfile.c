@@ -5,6 +5,8 @@
 #include <sodium.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "lib/file.h"
@@ -57,6 +59,42 @@ static int take_line(
 	return 0;
 }
 
+/* Asks on a terminal, which shows nothing meanwhile; one line. */
+static int ask(struct vanctl *v, const char *what, char **ret_data, size_t *ret_len, struct err *e)
+{
+	int fd = fileno(v->in);
+	struct termios shown, hidden;
+	char *data = calloc(1, SECRETFILE_MAX + 1);
+	size_t len = 0;
+	ssize_t n = 1;
+
+	if (!data || tcgetattr(fd, &shown) < 0) {
+		free(data);
+		return err_set(e, -EIO, "%s", strerror(errno));
+	}
+	hidden = shown;
+	hidden.c_lflag &= ~(tcflag_t)ECHO;
+	tcsetattr(fd, TCSAFLUSH, &hidden);
+	fprintf(v->err, "Paste the %s (it is not shown) and press Enter: ", what);
+	fflush(v->err);
+	while (len < SECRETFILE_MAX && !memchr(data, '\n', len)) {
+		n = read(fd, data + len, SECRETFILE_MAX - len);
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
+	tcsetattr(fd, TCSAFLUSH, &shown);
+	fputc('\n', v->err);
+	if (n < 0) {
+		sodium_memzero(data, len);
+		free(data);
+		return err_set(e, -EIO, "%s", strerror(errno));
+	}
+	*ret_data = data;
+	*ret_len = len;
+	return 0;
+}
+
 int secretfile_read(
 	struct vanctl *v, const char *path, const char *what, char **ret_text, struct err *e)
 {
@@ -75,10 +113,10 @@ int secretfile_read(
 				strerror(errno));
 		if (fstat(fd, &st) == 0)
 			check_mode(v, path, &st);
-	} else if (v->err_is_tty && isatty(fileno(v->in))) {
-		vanctl_say(v, "Paste the %s, then press Enter and Ctrl-D:", what);
 	}
-	rc = file_read_fd(from_stdin ? fileno(v->in) : fd, SECRETFILE_MAX, &data, &len, e);
+	rc = from_stdin && isatty(fileno(v->in)) ? ask(v, what, &data, &len, e)
+						 : file_read_fd(from_stdin ? fileno(v->in) : fd,
+							   SECRETFILE_MAX, &data, &len, e);
 	if (rc < 0)
 		return err_prefix(e, rc, "cannot read the %s from %s", what, shown);
 	rc = take_line(data, len, shown, what, ret_text, e);

@@ -9,7 +9,8 @@
 #define SECRETFILE_MAX (16u << 10)
 
 /*
- * Reads the one line in the file ("-": v->in) without the white space around it. `what` names it
+ * Reads the one line in the file ("-": v->in; of a terminal, without showing what is typed)
+ * without the white space around it. `what` names it
  * in messages ("API key"). Warns when others may read the file; that is never an error. *ret_text
  * is heap, for secretfile_free(). -ENOENT, -VAN_E_INVALID for an empty file, several lines, or
  * characters that no key has.

@@ -50,5 +50,7 @@ enum exit_status vanctl_exit_status(int code);
 void vanctl_say(struct vanctl *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same with "warning: " in front. */
 void vanctl_warn(struct vanctl *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* An error, a line, also with -q: for handlers that have more than one to tell. */
+void vanctl_error(struct vanctl *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -24,6 +24,8 @@ struct world {
 	char paths[16][128];
 	char authorization[128];
 	char content_type[128];
+	char idempotency_keys[16][64];
+	char match[64];
 	char body[512];
 	unsigned int timeout_ms;
 };
@@ -43,6 +45,11 @@ static int world_call(void *ctx, const struct httpc_server *server,
 			snprintf(w->authorization, sizeof(w->authorization), "%s", *h);
 		if (strncmp(*h, "Content-Type:", 13) == 0)
 			snprintf(w->content_type, sizeof(w->content_type), "%s", *h);
+		if (strncmp(*h, "If-Match:", 9) == 0)
+			snprintf(w->match, sizeof(w->match), "%s", *h);
+		if (strncmp(*h, "Idempotency-Key:", 16) == 0)
+			snprintf(w->idempotency_keys[w->used], sizeof(w->idempotency_keys[0]), "%s",
+				*h);
 	}
 	snprintf(w->body, sizeof(w->body), "%.*s", (int)request->body_len,
 		request->body ? request->body : "");
@@ -213,6 +220,41 @@ static void failures_keep_their_codes(void **state)
 	}
 }
 
+/* What is sent again is the same request, and another command is another. */
+static void posts_have_a_key(void **state)
+{
+	CLEANUP(api) struct api api = {0};
+	struct world w;
+	struct err e;
+
+	(void)state;
+	api_begin(&api, &w,
+		ANSWERS({0, 503, 1, NULL}, {0, 201, 0, "{}"}, {0, 201, 0, "{}"},
+			{0, 200, 0, "{}"}));
+	assert_int_equal(api_call(&api, "POST", "/x", NULL, NULL, &e), 0);
+	assert_int_equal(api_call(&api, "POST", "/x", NULL, NULL, &e), 0);
+	assert_int_equal(api_call(&api, "PATCH", "/x", NULL, NULL, &e), 0);
+	assert_int_equal(strlen(w.idempotency_keys[0]), strlen("Idempotency-Key: ") + 32);
+	assert_string_equal(w.idempotency_keys[0], w.idempotency_keys[1]);
+	assert_string_not_equal(w.idempotency_keys[1], w.idempotency_keys[2]);
+	assert_string_equal(w.idempotency_keys[3], "");
+}
+
+static void changes_say_of_what(void **state)
+{
+	CLEANUP(api) struct api api = {0};
+	struct world w;
+	struct err e;
+
+	(void)state;
+	api_begin(&api, &w, ANSWERS({0, 200, 0, "{}"}, {0, 204, 0, NULL}));
+	assert_int_equal(api_call(&api, "PATCH", "/x", NULL, NULL, &e), 0);
+	assert_string_equal(w.match, "If-Match: *");
+	api.match = strdup("If-Match: \"7\"");
+	assert_int_equal(api_call(&api, "DELETE", "/x", NULL, NULL, &e), 0);
+	assert_string_equal(w.match, "If-Match: \"7\"");
+}
+
 static void lists_are_read_to_the_end(void **state)
 {
 	CLEANUP(api) struct api api = {0};
@@ -250,6 +292,8 @@ static void lists_that_are_none(void **state)
 			-VAN_E_PROTOCOL},
 		{{{0, 200, 0, "{\"items\":[],\"next\":\"a\"}"}, {0, 404, 0, NULL}},
 			-VAN_E_NOT_FOUND},
+		/* what the console has against it stays what it is */
+		{{{0, 400, 0, "{\"title\":\"t\",\"detail\":\"no such sort\"}"}}, -VAN_E_INVALID},
 	};
 
 	(void)state;
@@ -311,6 +355,8 @@ int main(void)
 		cmocka_unit_test(busy_consoles_are_asked_again),
 		cmocka_unit_test(patience_ends),
 		cmocka_unit_test(failures_keep_their_codes),
+		cmocka_unit_test(posts_have_a_key),
+		cmocka_unit_test(changes_say_of_what),
 		cmocka_unit_test(lists_are_read_to_the_end),
 		cmocka_unit_test(lists_that_are_none),
 		cmocka_unit_test(paths),

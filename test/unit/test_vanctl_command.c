@@ -65,6 +65,42 @@ static void takes_every_documented_form(void **state)
 		{"node add web-1 -n prod --address 172.16.1.9", "node", "add", "web-1"},
 		{"node set web-1 -n prod --address fd00::5", "node", "set", "web-1"},
 		{"node set web-1 -n prod --name web-9", "node", "set", "web-1"},
+		{"reservation list -n prod", "reservation", "list", NULL},
+		{"reservation create 172.16.1.5 -n prod --node web-1 --note x", "reservation",
+			"create", "172.16.1.5"},
+		{"reservation create 172.16.1.64/26 -n prod --name printer", "reservation",
+			"create", "172.16.1.64/26"},
+		{"reservation delete 172.16.1.5 -n prod", "reservation", "delete", "172.16.1.5"},
+		{"gateway candidates -n prod", "gateway", "candidates", NULL},
+		{"gateway list -n prod", "gateway", "list", NULL},
+		{"gateway show dc -n prod", "gateway", "show", "dc"},
+		{"gateway add dc -n prod --prefix 10.0.0.0/8,0.0.0.0/0 --mode nat --metric 5 "
+		 "--health icmp:10.0.0.1 --name up --note x",
+			"gateway", "add", "dc"},
+		{"gateway set dc -n prod --enabled no", "gateway", "set", "dc"},
+		{"gateway remove dc -n prod", "gateway", "remove", "dc"},
+		{"cloak show -n prod", "cloak", "show", NULL},
+		{"cloak on -n prod --scope all --keep-ssh no --confirm-within 5m", "cloak", "on",
+			NULL},
+		{"cloak off -n prod", "cloak", "off", NULL},
+		{"cloak allow -n prod", "cloak", "allow", NULL},
+		{"cloak allow tcp/443 -n prod --from 10.0.0.0/8 --node a --interface eth0 "
+		 "--priority 5 --note x",
+			"cloak", "allow", "tcp/443"},
+		{"cloak deny -n prod --from 10.0.0.0/8 --confirm-within 0", "cloak", "deny", NULL},
+		{"cloak remove rule_1 -n prod", "cloak", "remove", "rule_1"},
+		{"cloak confirm -n prod", "cloak", "confirm", NULL},
+		{"fip list -n prod", "fip", "list", NULL},
+		{"fip create 172.16.1.9 -n prod --name db --candidates a,b --assign a --vrid 7",
+			"fip", "create", "172.16.1.9"},
+		{"fip assign db web-1 -n prod", "fip", "assign", "db"},
+		{"fip assign db -n prod", "fip", "assign", "db"},
+		{"fip set db -n prod --candidates any", "fip", "set", "db"},
+		{"fip delete db -n prod", "fip", "delete", "db"},
+		{"export", "export", NULL, NULL},
+		{"export prod", "export", NULL, "prod"},
+		{"import f.json", "import", NULL, "f.json"},
+		{"import - --dry-run --name copy --confirm-within 1m", "import", NULL, "-"},
 		{"hosts -n prod", "hosts", NULL, NULL},
 		{"completion bash", "completion", NULL, "bash"},
 		{"completion zsh", "completion", NULL, "zsh"},
@@ -170,7 +206,7 @@ static void mistakes_are_named(void **state)
 		{"networks list", "did you mean 'network'?"},
 		{"statsu", "did you mean"},
 		{"zebra", "unknown command 'zebra'"},
-		{"network", "network needs one of: create, list, show, delete"},
+		{"network", "network needs one of: create, list, show, set, stats, delete"},
 		{"network -q", "needs one of"},
 		{"network crate x", "did you mean 'create'?"},
 		{"network frobnicate", "unknown command of network 'frobnicate'"},
@@ -192,6 +228,22 @@ static void mistakes_are_named(void **state)
 		{"network create x --cidr 10.0.0.0/8 --encryption rot13",
 			"is not aes-256-gcm or integrity"},
 		{"network list x", "unexpected argument 'x'"},
+		{"network set x --require-approval maybe", "is not yes or no"},
+		{"network set x --labels a", "is not of the form KEY=VALUE"},
+		{"network set x --labels =b", "is not of the form KEY=VALUE"},
+		{"network set x --labels -", "is not of the form KEY=VALUE"},
+		{"network set x --labels a=b,,c=d", "is not of the form KEY=VALUE"},
+		{"network set x --labels a=b,", "is not of the form KEY=VALUE"},
+		{"network set x --unset mtu,,name", "a word of 'mtu,,name' is empty"},
+		{"network set x --unset ,mtu", "is empty"},
+		{"network set x --unset mtu,", "is empty"},
+		{"network set x --if-revision 0", "out of range"},
+		{"network list --filter name", "is not of the form MEMBER=VALUE"},
+		{"network list --filter name-", "is not of the form MEMBER=VALUE"},
+		{"user create x --role console", "is not viewer, operator or admin"},
+		{"user create x", "--role viewer|operator|admin is missing"},
+		{"node move x -n a", "--to NETWORK is missing"},
+		{"watch --count 0", "out of range"},
 		{"token issue p --ttl soon", "is no duration"},
 		{"token issue p --ttl 0s", "out of range"},
 		{"token issue p --uses 0", "out of range"},
@@ -280,7 +332,8 @@ static void the_table_is_sound(void **state)
 		assert_non_null(c->run);
 		assert_non_null(c->help);
 		assert_non_null(c->example);
-		assert_memory_equal(c->example, c->noun[0] == 'c' ? "source" : "vanctl", 6);
+		assert_memory_equal(
+			c->example, strcmp(c->noun, "completion") == 0 ? "source" : "vanctl", 6);
 		assert_ptr_equal(command_find(c->noun, c->verb), c);
 		for (const struct command *d = c + 1; d->noun; d++) {
 			/* One noun either is a command or has verbs, and they stand together. */
@@ -304,7 +357,9 @@ static void the_table_is_sound(void **state)
 		assert_non_null(option_table[id].name);
 		assert_non_null(option_table[id].help);
 		assert_int_equal(option_table[id].kind == VALUE_FLAG, !option_table[id].metavar);
-		assert_int_equal(option_table[id].kind == VALUE_CHOICE, !!option_table[id].choices);
+		assert_int_equal(option_table[id].kind == VALUE_CHOICE ||
+					 option_table[id].kind == VALUE_YES_NO,
+			!!option_table[id].choices);
 	}
 }
 

@@ -395,6 +395,11 @@ static void hosts_from_the_daemon(void **state)
 				   "172.16.1.9\tweb-3\n"
 				   "172.16.1.10\tweb-2\n");
 	ran_done(&r);
+	r = RUN("hosts", "-n", "prod", "-o", "json");
+	assert_contains(r.out, "\"next\": null");
+	assert_contains(r.out, "\"172.16.1.9\"");
+	assert_lacks(r.out, "endpoint");
+	ran_done(&r);
 	r = RUN("hosts", "-n", "other");
 	assert_int_equal(r.status, 5);
 	ran_done(&r);
