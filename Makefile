@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := all
 SHELL := /bin/bash
 PREFIX ?= /usr/local
-VERSION := 0.1.0
+VERSION := 0.2.0
 SAN ?=
 comma := ,
 
@@ -41,7 +41,7 @@ VAND_OBJS    := $(call objects,vand)
 VANCTL_OBJS  := $(call objects,vanctl)
 CONSOLE_OBJS := $(call objects,console-api)
 UNIT_TESTS   := $(patsubst %.c,$(B)/%,$(wildcard test/unit/test_*.c))
-TOOLS        := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(B)/test/tools/shim/deny.so
+TOOLS        := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%.so,$(wildcard test/tools/shim/*.c))
 
 all: $(B)/vand/vand $(B)/vanctl/vanctl $(B)/console-api/console-api ## Build everything
 
@@ -86,9 +86,11 @@ $(B)/test/tools/shim/%.so: test/tools/shim/%.c
 $(B)/test/tools/crowd: $(B)/test/tools/crowd.o $(B)/libvand.a $(B)/libvan.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_VAND)
 # -- console-api: what it embeds, and the tool of its API tests --
-$(B)/console-api/embed.o: console-api/openapi.json console-api/schema/001.sql
+$(B)/console-api/embed.o: console-api/openapi.json $(wildcard console-api/schema/*.sql)
 $(B)/test/tools/agentcall: $(B)/test/tools/agentcall.o $(B)/libvan.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LIB)
+$(B)/test/tools/agentload: $(B)/test/tools/agentload.o $(call objects,test/tools/load) $(B)/libvan.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LIB) $(shell pkg-config --libs libssl libcrypto)
 # -- end of console-api --
 .PRECIOUS: $(B)/%.o
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
@@ -114,7 +116,7 @@ C_FILES = $(wildcard lib/*.[ch] vand/*.[ch] vanctl/*.[ch] console-api/*.[ch] tes
 	test/tools/*.[ch] test/tools/*/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch] test/vectors/*.[ch])
 LINT_FILES = $(wildcard lib/*.c vand/*.c vanctl/*.c console-api/*.c test/tools/*.c test/tools/*/*.c test/bench/*.c)
 SHELL_FILES = $(wildcard scripts/*.sh demo/*.sh test/*/*.sh) .ci/run
-PYTHON_FILES = $(wildcard test/*/*.py)
+PYTHON_FILES = $(wildcard test/*/*.py clients/python/*/*.py)
 FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 
 .PHONY: all deps deps-check demo demo-down check check-unit check-corpus check-api check-net \
@@ -152,8 +154,8 @@ endif
 check-unit: $(UNIT_TESTS) ## Unit tests (NOISE_VECTORS=FILE adds the published Noise vectors)
 	@scripts/unit.sh $(UNIT_TESTS)
 
-check-api: build-tests ## Tests of the REST interfaces against a real console-api
-	@BUILD=$(B) $(PYTHON) test/api/run.py
+check-api: build-tests ## Tests of the REST interfaces against a real console-api, on SQLite and in part on etcd
+	@BUILD=$(B) $(PYTHON) test/api/run.py --both
 
 check-net: build-tests ## Network tests in namespaces; as root, with /dev/net/tun
 	@$(if $(SAN),,$(MAKE) --no-print-directory -s SAN=address,undefined all)
@@ -161,6 +163,8 @@ check-net: build-tests ## Network tests in namespaces; as root, with /dev/net/tu
 
 check-long: build-tests ## The long runs: idle NAT mappings and the like
 	@BUILD=$(B) BUILD_SAN=$(B) $(PYTHON) test/net/run.py --long
+	@BUILD=$(B) $(PYTHON) test/api/run.py -v --long
+	@BUILD=$(B) $(PYTHON) test/api/run.py --etcd
 
 # A fuzz target is test/fuzz/fuzz_NAME.c with LLVMFuzzerTestOneInput(); its corpus is
 # test/fuzz/corpus/fuzz_NAME/. replay.c gives it a main() that runs the corpus. It is linked with the

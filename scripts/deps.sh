@@ -16,8 +16,9 @@ build_packages() {
 }
 
 test_packages() {
-	echo libcmocka-dev python3 openssl curl
-	echo nftables ethtool
+	echo libcmocka-dev python3 python3-jsonschema python3-pip openssl curl
+	echo nftables ethtool zsh
+	echo etcd-server etcd-client
 	echo clang libclang-rt-14-dev
 	echo clang-format clang-tidy cppcheck shellcheck
 }

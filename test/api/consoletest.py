@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A console-api under test, a client for it, and nodes that sign their requests."""
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -56,6 +57,13 @@ def until(condition, timeout_s=20, what="the condition"):
         time.sleep(0.002)
 
 
+def with_match(headers, match):
+    headers = dict(headers or {})
+    if match is not None:
+        headers.setdefault("If-Match", match)
+    return headers
+
+
 def eq(have, want, what=""):
     if have != want:
         raise AssertionError(f"{what + ': ' if what else ''}have {have!r}, want {want!r}")
@@ -84,6 +92,45 @@ def pin_of_certificate(der):
     return "sha256//" + base64.b64encode(hashlib.sha256(spki).digest()).decode()
 
 
+@contextlib.contextmanager
+def unchanged(c):
+    """Fails when anything was stored meanwhile."""
+    before = state_of(c)
+    yield
+    eq(state_of(c), before, "something was stored")
+
+
+def state_of(c):
+    """What is another one after any write: the store's revision. In a cluster the signs of life of the consoles
+    are revisions too: there it is the audit trail."""
+    return audit_hashes(c) if store_lines(c) else revision_of(c)
+
+
+def revision_of(c):
+    """The id that a watch begins with."""
+    connection = c.connect()
+    try:
+        connection.request("GET", "/api/v1/watch", headers={"Authorization": "Bearer " + c.key})
+        response = connection.getresponse()
+        eq(response.status, 200)
+        while not (line := response.readline()).startswith(b"id: "):
+            assert line, "the watch ended"
+        return line
+    finally:
+        connection.close()
+
+
+def audit_hashes(c, org=None):
+    """Of all rows of an organization."""
+    rows, cursor = [], ""
+    while cursor is not None:
+        page = c.get("/api/v1/audit?limit=1000" + (f"&cursor={cursor}" if cursor else ""),
+                     headers={"VAN-Organization": org} if org else None).want(200).json
+        rows += [row["hash"] for row in page["items"]]
+        cursor = page["next"]
+    return rows
+
+
 class Answer:
     def __init__(self, status, headers, body):
         self.status = status
@@ -108,6 +155,12 @@ class Answer:
         return self
 
 
+def store_lines(console):
+    """Lines for console-api.conf that name the store; run.py --etcd puts another function here."""
+    del console
+    return ""
+
+
 class Console:
     def __init__(self, config="", start=True, wrapper=(), state_dir=None):
         self.dir = tempfile.mkdtemp(prefix="console-test-")
@@ -128,7 +181,8 @@ class Console:
     def write_config(self, more):
         with open(self.config_path, "w", encoding="utf-8") as f:
             f.write(f'state_dir = "{self.state_dir}";\n'
-                    f'listen = "127.0.0.1:{self.port}";\n{more}\n')
+                    f'listen = "127.0.0.1:{self.port}";\n{more}\n'
+                    + ("" if "store =" in more else store_lines(self)))
 
     def __enter__(self):
         return self
@@ -139,6 +193,13 @@ class Console:
             self.agents.stdin.close()
             self.agents.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def self_id(self):
+        """Its own id among the consoles of its mesh (console-api/consoles.h)."""
+        path = os.path.join(self.state_dir, "instance")
+        instance = self.state("instance").strip() if os.path.exists(path) else "main"
+        mesh = self.get("/api/v1/console").want(200).json["id"]
+        return "con_" + hashlib.sha256(f"{mesh}/{instance}".encode()).hexdigest()[:16]
 
     # -- the process
 
@@ -185,6 +246,19 @@ class Console:
     def check_running(self):
         eq(self.process.poll(), None, "the console ended by itself")
 
+    def command(self, *words, code=0, config=None):
+        """Runs `console-api WORDS -c FILE`; its standard output."""
+        done = subprocess.run([CONSOLE_API, *words, "-c", config or self.config_path],
+                              capture_output=True, text=True, timeout=120)
+        if done.returncode != code:
+            raise AssertionError(f"console-api {' '.join(words)}: exit code {done.returncode}, "
+                                 f"want {code}:\n{done.stdout}{done.stderr}")
+        return done.stdout if code == 0 else done.stdout + done.stderr
+
+    def check_store(self):
+        """Fails when anything in the store does not fit together."""
+        self.command("check")
+
     def state(self, name):
         with open(os.path.join(self.state_dir, name), encoding="utf-8") as f:
             return f.read()
@@ -195,17 +269,19 @@ class Console:
 
     # -- HTTPS
 
-    def connect(self, timeout_s=90):
+    def connect(self, timeout_s=90, source=None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context,
-                                                 timeout=timeout_s)
+                                                 timeout=timeout_s,
+                                                 source_address=source and (source, 0))
         connection.connect()
         return connection
 
-    def call(self, method, path, body=None, key="admin", headers=None, connection=None):
-        """One request; body: bytes as they are, anything else as JSON."""
+    def call(self, method, path, body=None, key="admin", headers=None, connection=None,
+             source=None):
+        """One request; body: bytes as they are, anything else as JSON; source: address to come from."""
         headers = dict(headers or {})
         if key == "admin":
             key = self.key
@@ -213,7 +289,7 @@ class Console:
             headers["Authorization"] = "Bearer " + key
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
-        mine = connection or self.connect()
+        mine = connection or self.connect(source=source)
         try:
             mine.request(method, path, body=body, headers=headers)
             response = mine.getresponse()
@@ -222,17 +298,20 @@ class Console:
             if not connection:
                 mine.close()
 
+    answer = staticmethod(Answer)
+
     def get(self, path, **kwargs):
         return self.call("GET", path, **kwargs)
 
     def post(self, path, body=None, **kwargs):
         return self.call("POST", path, body, **kwargs)
 
-    def patch(self, path, body=None, **kwargs):
-        return self.call("PATCH", path, body, **kwargs)
+    def patch(self, path, body=None, match="*", headers=None, **kwargs):
+        """match: what goes into If-Match, None for no such header."""
+        return self.call("PATCH", path, body, headers=with_match(headers, match), **kwargs)
 
-    def delete(self, path, **kwargs):
-        return self.call("DELETE", path, **kwargs)
+    def delete(self, path, match="*", headers=None, **kwargs):
+        return self.call("DELETE", path, headers=with_match(headers, match), **kwargs)
 
     # -- short cuts
 
@@ -306,14 +385,15 @@ class Agent:
         body.update(more)
         return body
 
-    def enroll(self, token, name="", **more):
+    def enroll(self, token, name="", connection=None, **more):
         data = json.dumps(self.enroll_body(token, name, **more)).encode()
         answer = self.console.call("POST", "/agent/v1/enroll", data, key=None, headers={
-            "Authorization": self.header("POST", "/agent/v1/enroll", data, "enroll", "")})
+            "Authorization": self.header("POST", "/agent/v1/enroll", data, "enroll", "")},
+            connection=connection)
         if answer.status in (200, 201):
             self.id = answer.json["node"]["id"]
             self.name = answer.json["node"]["name"]
-            self.console_id = answer.json["console"]
+            self.console_id = answer.json["self"]
         return answer
 
     def netmap(self, since=None, wait=None, **kwargs):

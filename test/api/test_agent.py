@@ -11,7 +11,8 @@ def test_enrol(c):
     net = c.network()
     agent = Agent(c)
     o = agent.enroll(c.token(), "web").want(201).json
-    eq(sorted(o), ["console", "mesh", "network", "node", "server_time"])
+    eq(sorted(o), ["approved", "console", "consoles", "mesh", "network", "node", "self", "server_time"])
+    eq(o["approved"], True)
     eq(o["network"], {"id": net["id"], "name": "blue"})
     eq(o["node"]["name"], "web")
     console = c.get("/api/v1/console").json
@@ -156,6 +157,84 @@ def test_enrolments_are_limited_by_address(c):
     assert 429 in statuses, statuses
 
 
+def test_tokens_that_are_spent_take_no_room_among_the_nonces(c):
+    c.network()
+    token = c.token()
+    first = c.node(token, "web")
+    stranger = Agent(c)
+    for agent, public_key in ((stranger, stranger.public_key), (stranger, first.public_key)):
+        body = agent.enroll_body(token, "x", public_key=public_key)
+        data = json.dumps(body).encode()
+        header = agent.header("POST", "/agent/v1/enroll", data, "enroll", "")
+        for _ in range(3):  # not "seen already"
+            c.call("POST", "/agent/v1/enroll", data, key=None,
+                   headers={"Authorization": header}).want(403, "token_used_up")
+    first.enroll(token, "web").want(200)  # whose it was
+    revoked = c.post("/api/v1/networks/blue/tokens", {"uses": 2}).want(201).json
+    c.delete("/api/v1/tokens/" + revoked["id"]).want(204)
+    for _ in range(2):
+        stranger.enroll(revoked["token"], "x").want(403, "token_revoked")
+
+
+def test_keys_of_removed_nodes_are_not_taken(c):
+    c.network()
+    token = c.token(uses=5)
+    first = c.node(token, "first")
+    c.delete("/api/v1/nodes/first").want(204)
+    thief = Agent(c)
+    answer = thief.enroll(token, "x", public_key=first.public_key).want(409, "key_taken")
+    assert "removed" in answer.json["detail"]
+    first.enroll(token, "first").want(201)  # the same machine may come back
+    c.delete("/api/v1/nodes/first").want(204)
+    thief.enroll(token, "x", public_key=first.public_key).want(409, "key_taken")
+    c.command("check")
+
+
+def test_waiting_for_approval(c):
+    c.network(require_approval=True)
+    c.network("red", "10.0.0.0/24")
+    agent = Agent(c)
+    token = c.token()
+    eq(agent.enroll(token, "web").want(201).json["approved"], False)
+    eq(agent.enroll(token, "web").want(200).json["approved"], False)
+    m = agent.netmap().want(200).json
+    eq((m["networks"], m["waiting"]), ([], ["blue"]))
+    eq(agent.enroll(c.token("red"), "web").want(201).json["approved"], True)
+    m = agent.netmap().want(200).json
+    eq(([n["name"] for n in m["networks"]], m["waiting"]), (["red"], ["blue"]))
+    c.patch("/api/v1/networks/blue/nodes/web", {"approved": True}).want(200)
+    m = agent.netmap(since=revision(m), wait=10).want(200).json
+    eq((sorted(n["name"] for n in m["networks"]), "waiting" in m), (["blue", "red"], False))
+    eq(agent.enroll(token, "web").want(200).json["approved"], True)
+
+
+def test_a_disabled_node_is_told(c):
+    c.network()
+    agent = c.node(name="web")
+    m = agent.netmap().json
+    assert "disabled" not in m
+    c.patch("/api/v1/nodes/web", {"disabled": True}).want(200)
+    m = agent.netmap(since=revision(m), wait=10).want(200).json
+    eq((m["disabled"], m["networks"]), (True, []))
+    c.patch("/api/v1/nodes/web", {"disabled": False}).want(200)
+    m = agent.netmap(since=revision(m), wait=10).want(200).json
+    eq(("disabled" in m, len(m["networks"])), (False, 1))
+
+
+def test_rekeying_needs_new_keys(c):
+    c.network()
+    old = c.node(name="web")
+    o = c.post("/api/v1/nodes/web/rekey", {"ttl_s": 600}).want(201).json
+    detail = old.enroll(o["token"], "web").want(409, "keys_kept").json["detail"]
+    assert "state_dir" in detail, detail
+    new = Agent(c)
+    new.enroll(o["token"], "web").want(201)
+    eq(new.id, old.id)
+    new.enroll(o["token"], "web").want(200)  # a lost answer
+    new.netmap().want(200)
+    old.netmap().want(401, "unauthenticated")
+
+
 # -- authentication of the rest
 
 def test_requests_are_signed(c):
@@ -202,6 +281,13 @@ def test_what_was_signed_before_a_restart_is_not_repeated(c):
 
 
 # -- reports
+
+def revision_number(c):
+    """Of a network that is made now, so it counts writes."""
+    revision_number.made = getattr(revision_number, "made", 0) + 1
+    return c.post("/api/v1/networks", {"name": f"r-{revision_number.made}", "cidr": "10.9.0.0/24"}
+                  ).want(201).json["revision"]
+
 
 def test_report(c):
     c.network()
@@ -256,6 +342,20 @@ def test_malformed_reports(c):
     eq(len(c.get("/api/v1/nodes/" + node.id).json["teps"]), 7, "bounded, one is kept free")
 
 
+def test_changes_of_one_node_are_limited(c):
+    """Everybody in its networks is told of each."""
+    c.network()
+    token = c.token(uses=2)
+    a, b = c.node(token, "a"), c.node(token, "b")
+    before = revision_number(c)
+    intervals = [a.report(local=[f"192.0.2.{i}"]).want(200).json["interval_s"] for i in range(1, 60)]
+    eq(intervals[:6], [10] * 6, "a few at once")
+    assert 5 in intervals, "told to come again sooner"
+    assert revision_number(c) - before < 6 + 6 + 3, "writes"
+    until(lambda: a.report(local=["192.0.2.99"]).want(200).json["interval_s"] == 10, 15, "its turn")
+    eq(b.netmap().json["networks"][0]["peers"][0]["teps"], ["192.0.2.99:4826"])
+
+
 # -- netmaps
 
 def test_netmap(c):
@@ -293,7 +393,7 @@ def test_since(c):
     eq(node.netmap(since=revision(m)).want(204).body, b"")
     eq(node.netmap(since=f"{m['generation']}.{m['number'] - 1}").want(200).json, m)
     eq(node.netmap(since=f"{'f' * 16}.{m['number'] + 100}", wait=20).want(200).json, m)
-    answer = node.netmap(since=f"{m['generation']}.{m['number'] + 100}", wait=20)
+    answer = node.netmap(since=f"{m['generation']}.{m['number'] + 100}", wait=2)
     answer.want(503, "store_behind")
     assert int(answer.headers["Retry-After"]) >= 1
     for bad in ("x", "1", "..", "0.0"):
@@ -333,6 +433,20 @@ CHANGES = {
     "a network more": lambda c, t: c.post("/api/v1/networks/red/nodes", {"node": "a"}).want(201),
     "a network less": lambda c, t: c.delete("/api/v1/networks/red").want(204),
 }
+
+
+@options(**DEBUG)
+def test_old_keys_hear_nothing_more(c):
+    """A poll that waited when the node was given other keys."""
+    c.network()
+    token = c.token(uses=5)
+    a = c.node(token, "a")
+    c.node(token, "b")
+    poll = Poll(a, revision(a.netmap().json))
+    wait_for_polls(c, poll)
+    o = c.post("/api/v1/nodes/a/rekey", {}).want(201).json
+    Agent(c).enroll(o["token"], "a").want(201)
+    poll.result().want(401, "unauthenticated")
 
 
 @options(**DEBUG)
@@ -477,18 +591,6 @@ def test_poller_that_hangs_up(c):
         connection.close()
     c.node(token)
     c.get("/api/v1/nodes").want(200)
-
-
-def test_ephemeral_nodes_go(c):
-    c.network()
-    token = c.token(uses=5, ephemeral_s=30)
-    eq(c.get("/api/v1/tokens").json["items"][0]["ephemeral_s"], 30)
-    node = c.node(token, "brief")
-    eq(c.get("/api/v1/nodes/brief").json["ephemeral_s"], 30)
-    stays = c.node(name="stays")
-    until(lambda: c.get("/api/v1/nodes/brief").status == 404, 60, "the end of the node")
-    node.netmap().want(410, "node_removed")
-    c.get("/api/v1/nodes/" + stays.id).want(200)
 
 
 def test_agents_in_parallel_with_people(c):

@@ -5,13 +5,13 @@ import re
 import threading
 import time
 
-from consoletest import Agent, eq, token_parts, until
+from consoletest import Agent, eq, options, token_parts, until
 
 
 def test_network_life(c):
     o = c.network("blue", "172.16.1.0/24")
-    eq(sorted(o), ["cidr", "cidr6", "created_at", "encryption", "id", "mtu", "name", "node_count",
-                   "revision", "van_id"])
+    eq(sorted(o), ["cidr", "cidr6", "created_at", "encryption", "id", "labels", "mtu", "name",
+                   "node_count", "require_approval", "revision", "van_id"])
     eq((o["cidr"], o["cidr6"], o["encryption"], o["mtu"], o["node_count"]),
        ("172.16.1.0/24", None, "aes-256-gcm", 1360, 0))
     assert 1 <= o["van_id"] <= 0xFFFFFF
@@ -57,6 +57,44 @@ def test_paging(c):
     eq(c.get("/api/v1/networks?limit=25").json["next"], None)
 
 
+@options(config="rate_requests = 100000; rate_address = 100000;")
+def test_paging_while_others_write(c):
+    """Whatever is there all the time is in the list exactly once, in whatever order it is asked for, while others
+    make, rename and remove."""
+    stays = {c.network(f"m{i:03}", labels={"stays": "yes"})["id"] for i in range(40)}
+    stop, rounds = threading.Event(), [0]
+
+    def write():
+        connection = c.connect()
+        while not stop.is_set():
+            for i in range(5):
+                name = f"{'am'[rounds[0] % 2]}{rounds[0] % 40:03}-{i}"
+                c.post("/api/v1/networks", {"name": name, "cidr": "10.0.0.0/24"},
+                       connection=connection).want(201)
+                c.patch(f"/api/v1/networks/{name}", {"name": "z" + name},
+                        connection=connection).want(200)
+                c.delete(f"/api/v1/networks/z{name}", connection=connection).want(204)
+            rounds[0] += 1
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for query in ("", "&sort=name", "&sort=-created_at", "&sort=mtu", "&label=stays%3Dyes") * 4:
+            at, seen, cursor, pages = rounds[0], [], "", 0
+            while cursor is not None:
+                page = c.get(f"/api/v1/networks?limit=3{query}" +
+                             (f"&cursor={cursor}" if cursor else "")).want(200).json
+                seen += [o["id"] for o in page["items"]]
+                cursor = page["next"]
+                pages += 1
+                assert len(page["items"]) <= 3 and pages < 500, query
+            eq(sorted(i for i in seen if i in stays), sorted(stays), query)
+            assert len(seen) == len(set(seen)) or "label" not in query
+            until(lambda: rounds[0] > at, what="a round of the writer")
+    finally:
+        stop.set()
+        writer.join()
+
+
 def test_names_of_threads_that_race(c):
     statuses = []
 
@@ -78,7 +116,7 @@ def test_token_life(c):
     pin, secret, url = token_parts(made.pop("token"))
     eq((pin + "\n", len(secret), url), (c.state("tls.pin"), 32, f"https://127.0.0.1:{c.port}"))
     eq(sorted(made), ["created_at", "ephemeral_s", "expires_at", "id", "network", "network_name",
-                      "revision", "state", "uses", "uses_left"])
+                      "node", "revision", "state", "uses", "uses_left"])
     eq((made["uses"], made["uses_left"], made["state"], made["ephemeral_s"],
         made["network_name"]), (1, 1, "active", 0, "blue"))
     for query in ("", "?network=blue", "?network=" + made["network"]):
@@ -330,3 +368,42 @@ def test_delete_node(c):
     node.enroll(token, "web").want(201)
     assert node.id != old
     eq(node.name, "web")
+
+
+def test_what_happens_to_nodes_is_told(c):
+    c.network("blue")
+    c.network("red", "172.16.2.0/24", require_approval=True)
+    node = c.node(c.token("blue"), "web")
+    path = "/api/v1/nodes/web"
+    c.post("/api/v1/networks/red/nodes", {"node": "web"}).want(201)
+    c.delete("/api/v1/networks/red/nodes/web").want(204)
+    node.enroll(c.token("red"), "web").want(201)
+    c.patch("/api/v1/networks/red/nodes/web", {"approved": True}).want(200)
+    c.patch(path, {"disabled": True}).want(200)
+    c.patch(path, {"disabled": False}).want(200)
+    c.patch(path, {"name": "www"}).want(200)
+    red = c.get("/api/v1/networks/red").json["id"]
+    node.call("DELETE", f"/agent/v1/networks/{red}").want(204)
+    c.delete("/api/v1/nodes/www").want(204)
+    told = [e["text"] for e in c.get("/api/v1/events?kind=node").json["items"]]
+    eq([t for t in told if "line" not in t], [
+        "web enrolled and joined network blue", "web was added to network red",
+        "web was taken out of network red", "web joined network red, and waits for approval",
+        "web was approved in network red", "web was disabled", "web was enabled",
+        "web is called www now", "www left network red", "www was deleted"])
+
+
+def test_each_error_has_its_pointer_once(c):
+    p = c.post("/api/v1/networks", {"name": "x", "cidr": "no", "mtu": 1}).want(400).json
+    assert p["detail"].startswith("/cidr: must be"), p
+    eq([(e["pointer"], e["detail"].split()[0]) for e in p["errors"]],
+       [("/cidr", "must"), ("/mtu", "must")])
+
+
+def test_absent_texts_are_null(c):
+    c.post("/api/v1/users", {"name": "ann", "role": "viewer"}).want(201)
+    user = c.patch("/api/v1/users/ann", {"full_name": "Ann"}).want(200).json
+    eq(user["full_name"], "Ann")
+    eq(c.patch("/api/v1/users/ann", {"full_name": None}).want(200).json["full_name"], None)
+    eq(c.get("/api/v1/organizations/default").json["description"], None)
+    assert "" not in [v for row in c.get("/api/v1/audit").json["items"] for v in row.values()]

@@ -3,13 +3,15 @@
 """Runs the network tests: one line a test, and at last "N passed, N failed[, N skipped]".
 
 Every test runs in a process of its own, so that one that hangs or dies takes nothing along; what
-it has made is written down as it is made, and removed here if it could not do so itself.
+it has made is written down as it is made, and removed here if it could not do so itself. Those that
+wait most of the time run several at once, and the others then one by one.
 """
 
 import argparse
 import glob
 import importlib
 import inspect
+import itertools
 import os
 import shutil
 import signal
@@ -25,6 +27,9 @@ import vannet  # noqa: E402
 
 LOGS = os.path.join(vannet.ROOT, "build", "test-logs")
 LIMIT_S = 120
+# What waits for something most of the time runs beside others, but for what looks at how long it takes.
+WAITING = ("consoles.", "control.", "errors.", "nat.", "pmtu.", "registry.", "resources.", "statistics.")
+ALONE = ("consoles.revocation_reaches_connected_nodes_at_once", "statistics.known_traffic_over_two_workers")
 PASSED, FAILED, SKIPPED = 0, 1, 77
 
 
@@ -99,44 +104,70 @@ def run_one(name, function, log_dir, keep):
     return status
 
 
-def run_test(name, function, keep):
-    """Forks, waits, tidies up. Returns (status, seconds, output)."""
-    log_dir = os.path.join(LOGS, "%s-%d" % (name, os.getpid()))
-    os.makedirs(log_dir)
-    output = os.path.join(log_dir, "output")
-    started = time.monotonic()
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid == 0:
+class Running:
+    """A test in a process of its own."""
+
+    def __init__(self, name, function, keep):
+        self.name, self.keep = name, keep
+        self.log_dir = os.path.join(LOGS, "%s-%d" % (name, os.getpid()))
+        os.makedirs(self.log_dir)
+        self.output = os.path.join(self.log_dir, "output")
+        self.started = time.monotonic()
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self.run(function)
+
+    def run(self, function):
         status = FAILED
         try:
-            fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            fd = os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             os.dup2(fd, 1)
             os.dup2(fd, 2)
-            status = run_one(name, function, log_dir, keep)
+            status = run_one(self.name, function, self.log_dir, self.keep)
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
+
+    def made(self):
+        return os.path.join(self.log_dir, "made")
+
+    def abort(self):
+        os.kill(self.pid, signal.SIGTERM)
+        os.waitpid(self.pid, 0)
+        vannet.remove_recorded(self.made())
+
+    def ended(self, wait_status):
+        """Tidies up. Returns (status, seconds, output)."""
+        status = os.waitstatus_to_exitcode(wait_status)
+        if status not in (PASSED, SKIPPED):
+            status = FAILED
+        if not (status == FAILED and self.keep):
+            vannet.remove_recorded(self.made())
+        with open(self.output, errors="replace") as f:
+            text = f.read()
+        if status == PASSED and not self.keep:
+            shutil.rmtree(self.log_dir, ignore_errors=True)
+        return status, time.monotonic() - self.started, text
+
+
+def run_tests(tests, at_once, keep):
+    """Yields (name, status, seconds, output) of each as it ends."""
+    tests, running = list(tests), {}
     try:
-        _, wait_status = os.waitpid(pid, 0)
-    except BaseException:
-        os.kill(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)
-        vannet.remove_recorded(os.path.join(log_dir, "made"))
-        raise
-    status = os.waitstatus_to_exitcode(wait_status)
-    if status not in (PASSED, SKIPPED):
-        status = FAILED
-    if not (status == FAILED and keep):
-        vannet.remove_recorded(os.path.join(log_dir, "made"))
-    with open(output, errors="replace") as f:
-        text = f.read()
-    if status == PASSED and not keep:
-        shutil.rmtree(log_dir, ignore_errors=True)
-    return status, time.monotonic() - started, text
+        while tests or running:
+            while tests and len(running) < at_once:
+                test = Running(*tests.pop(0), keep)
+                running[test.pid] = test
+            pid, wait_status = os.wait()
+            test = running.pop(pid)
+            yield (test.name, *test.ended(wait_status))
+    finally:
+        for test in running.values():
+            test.abort()
 
 
 def clean():
@@ -162,6 +193,8 @@ def main():
     parser.add_argument("-k", metavar="PATTERN", default="", help="only tests with this in their name")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("--long", action="store_true", help="the long tests instead of the others")
+    parser.add_argument("-j", metavar="N", type=int, default=3,
+                        help="so many at once, of those that wait most of the time (3)")
     parser.add_argument("--keep", action="store_true",
                         help="leave the namespaces of a failed test, and all logs")
     parser.add_argument("--clean", action="store_true", help="remove what --keep or a crash left")
@@ -182,8 +215,10 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.makedirs(LOGS, exist_ok=True)
     counts = {PASSED: 0, FAILED: 0, SKIPPED: 0}
-    for name, function in tests:
-        status, seconds, text = run_test(name, function, args.keep)
+    waiting = [test for test in tests if test[0].startswith(WAITING) and test[0] not in ALONE]
+    others = [test for test in tests if test not in waiting]
+    for name, status, seconds, text in itertools.chain(run_tests(waiting, args.j, args.keep),
+                                                       run_tests(others, 1, args.keep)):
         counts[status] += 1
         word = {PASSED: "ok  ", FAILED: "FAIL", SKIPPED: "skip"}[status]
         print("%s %s (%.1f s)" % (word, name, seconds))

@@ -275,7 +275,7 @@ def test_full_disk_when_the_console_starts(net):
     with open(path, "w") as f:
         f.write('state_dir = "%s/state"; listen = "127.0.0.1:8443"; '
                 'public_url = "https://127.0.0.1:8443";\n' % disk)
-    one_line(ns.run(CONSOLE, "-c", path, ok=False, timeout=20), ("no space", "full"), disk)
+    one_line(ns.run(CONSOLE, "-c", path, ok=False, timeout=20), ("no room",), disk)
 
 
 def test_state_of_another_version_or_damaged(net):

@@ -6,12 +6,14 @@
                 b
 """
 
+import json
 import os
 import secrets
+import shutil
 import time
 
-from vannet import (Capture, Mesh, Namespace, Node, check, cut_from_console, ethernet, token_parts,
-                    token_text, wait_until)
+from vannet import (BUILD, Capture, Console, Mesh, Namespace, Node, check, cut_from_console, ethernet,
+                    token_parts, token_text, wait_until)
 
 
 def new_node(net, m, name):
@@ -171,6 +173,66 @@ def test_token_of_another_mesh_is_refused(net):
     refused(m.a.join(foreign.token("elsewhere"), ok=False), "mesh")
     check(len(m.a.status()["networks"]) == 1, "a stays where it was")
     check(foreign.json("node", "list")["items"] == [], "the other console enrolled nobody")
+
+
+def test_a_console_that_only_knows_the_mesh_is_refused(net):
+    """It has the mesh's ids, keys and nodes, as from a stolen backup, but not the console's TLS key."""
+    m = Mesh(net, names=("a",))
+    place = net.directory("impostor-state")
+    state, conf = os.path.join(place, "state"), os.path.join(place, "conf")
+    os.makedirs(state, mode=0o700)
+    console_api = os.path.join(BUILD, "console-api/console-api")
+    m.console.ns.run(console_api, "backup", "-q", "-c", m.console.config_path, os.path.join(state, "registry.db"))
+    shutil.copy(os.path.join(m.console.state, "admin.key"), state)
+    impostor = Namespace(net, "impostor")
+    address, _ = m.switch.attach(impostor, host=101)
+    with open(conf, "w") as f:
+        f.write('state_dir = "%s"; public_url = "https://%s:8443";' % (state, address))
+    impostor.run(console_api, "tls", "new", "-q", "-c", conf)
+    foreign = Console(net, impostor, address, config={"state_dir": state})
+    with open(os.path.join(m.a.state, "membership")) as f:
+        before = json.load(f)
+    refused(m.a.join(foreign.token("lan"), ok=False), "mesh", code=6)
+    with open(os.path.join(m.a.state, "membership")) as f:
+        check(json.load(f) == before, "a stays at its console")
+    with open(foreign.process.log, errors="replace") as f:
+        check("/agent/v1" not in f.read(), "a has shown the impostor nothing")
+    # nor while its own console cannot say whose the token is
+    cut_from_console(m.a)
+    refused(m.a.join(foreign.token("lan"), ok=False, wait="20s"), "try again", code=7)
+    with open(foreign.process.log, errors="replace") as f:
+        check("/agent/v1" not in f.read(), "a has shown the impostor nothing")
+
+
+def test_waiting_for_approval_and_disabled_is_said(net):
+    m = Mesh(net, names=("a",))
+    m.console.vanctl("network", "set", "lan", "--require-approval", "yes")
+    b = new_node(net, m, "b")
+    refused(b.join(m.console.token("lan"), ok=False, wait="3s"), "waits for approval", "vanctl node approve b -n lan",
+            code=7)
+    wait_until(lambda: any("waits for approval" in w for w in b.status()["warnings"]), 10,
+               lambda: "status says so: %s" % b.status()["warnings"])
+    m.console.vanctl("node", "approve", "b", "-n", "lan")
+    wait_until(lambda: len(b.status()["networks"]) == 1, 10, "b is in")
+    check(not b.status()["warnings"], "nothing to warn of: %s" % b.status()["warnings"])
+    m.console.vanctl("node", "disable", "b")
+    wait_until(lambda: any("vanctl node enable b" in w for w in b.status()["warnings"]), 10,
+               lambda: "status says so: %s" % b.status()["warnings"])
+    check(b.status()["networks"] == [], "and it is in no network")
+    m.console.vanctl("node", "enable", "b")
+    wait_until(lambda: len(b.status()["networks"]) == 1 and not b.status()["warnings"], 10, "b is back")
+
+
+def test_new_keys_for_a_node_that_lost_its_own(net):
+    m = Mesh(net, names=("a", "b"))
+    token = m.console.vanctl("node", "rekey", "b").stdout.strip()
+    refused(m.b.join(token, ok=False), "state_dir", code=6)
+    m.b.stop()
+    shutil.rmtree(m.b.state)
+    m.b.start()
+    m.b.join(token)
+    wait_until(lambda: m.a.ns.pings(m.b.ip4()), 20, "a reaches b by its new keys")
+    check(len(m.console.json("node", "list")["items"]) == 2, "it is the same node")
 
 
 def test_removed_node_is_cut_off(net):
