@@ -3,10 +3,11 @@
 another one. What may not succeed must say 401, 403 or 404, and do nothing."""
 import hashlib
 import json
+import os
 import re
 
-from consoletest import (Agent, Skip, audit_hashes, b64url, eq, options, state_of, token_parts, unchanged,
-                         until)
+from consoletest import (BUILD, Agent, Skip, audit_hashes, b64url, eq, options, state_of, token_parts,
+                         unchanged, until)
 from scenarios import SCENARIOS, World
 from test_openapi import Document
 
@@ -226,6 +227,8 @@ def test_operations_of_nodes(c):
 
 def test_keys_and_tokens_do_not_stay_in_memory(c):
     """What was shown once, or came in a body, is wiped, not only freed."""
+    if "san" in os.path.basename(BUILD):
+        raise Skip("AddressSanitizer keeps what was freed")
     c.network()
     key = c.post("/api/v1/keys", {"name": "v", "role": "viewer"}, headers={"Idempotency-Key": "one"}).want(201).json["key"]
     token = c.token()
