@@ -34,6 +34,7 @@ struct etcd_conn {
 	struct etcd *etcd;
 	CURL *easy;
 	atomic_bool aborted;
+	unsigned int patience;
 	char *body;
 	size_t len, room;
 };
@@ -123,6 +124,7 @@ struct etcd_conn *etcd_conn_new(struct etcd *etcd)
 	struct etcd_conn *c = xcalloc(1, sizeof(*c));
 
 	c->etcd = etcd;
+	c->patience = 1;
 	c->easy = curl_easy_init();
 	if (!c->easy)
 		abort();
@@ -141,6 +143,11 @@ void etcd_conn_free(struct etcd_conn *c)
 void etcd_conn_abort(struct etcd_conn *c)
 {
 	atomic_store(&c->aborted, true);
+}
+
+void etcd_conn_set_patience(struct etcd_conn *c, unsigned int times)
+{
+	c->patience = times;
 }
 
 /* -- texts -- */
@@ -313,7 +320,7 @@ static int call_once(struct etcd_conn *c, size_t endpoint, const char *path, con
 
 	c->len = 0;
 	etcd_prepare(c->etcd, c->easy, endpoint, path, body, url, sizeof(url), &headers);
-	curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)c->etcd->timeout_ms);
+	curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)c->etcd->timeout_ms * c->patience);
 	curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, c);
 	curl_easy_setopt(c->easy, CURLOPT_XFERINFOFUNCTION, on_progress);

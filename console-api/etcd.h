@@ -46,6 +46,8 @@ struct etcd_conn *etcd_conn_new(struct etcd *etcd);
 void etcd_conn_free(struct etcd_conn *c); /* NULL is fine */
 /* Calls in progress and later ones of this conn end within some 100 ms; for another thread. */
 void etcd_conn_abort(struct etcd_conn *c);
+/* Its calls may take so many times timeout_ms from now on; 1 at first. */
+void etcd_conn_set_patience(struct etcd_conn *c, unsigned int times);
 
 /*
  * One call to one endpoint: path is "/v3/…". 0 and the answer, which is the caller's, or

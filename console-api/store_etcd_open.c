@@ -7,6 +7,9 @@
 #include "lib/json.h"
 
 #define OVERHEAD_OPS 1u /* the marker */
+/* What is asked at the start is large, and nobody waits yet for something else: where the ordinary
+ * time-out does not suffice, it is doubled with each try, up to so many times. */
+#define PATIENCE_MAX 16u
 
 /* Puts a generation where there is none; whoever comes first. */
 static int make_generation(struct store_etcd *q, struct err *e)
@@ -82,18 +85,23 @@ static int load(struct store_etcd *q, bool read_only, struct err *e)
 static int load_within(struct store_etcd *q, bool read_only, unsigned int wait_ms, struct err *e)
 {
 	uint64_t end_ns = monotonic_ns() + wait_ms * NS_PER_MS;
+	unsigned int patience = 1;
 	bool told = false;
 	int rc;
 
 	for (;;) {
+		etcd_conn_set_patience(q->conn, patience);
 		rc = load(q, read_only, e);
 		if ((rc != -ECONNREFUSED && rc != -VAN_E_TIMEOUT) || monotonic_ns() >= end_ns)
 			break;
 		if (!told)
 			log_info("waiting for etcd: %s", e ? e->text : "no answer");
 		told = true;
+		if (rc == -VAN_E_TIMEOUT && patience < PATIENCE_MAX)
+			patience *= 2;
 		nanosleep(&(struct timespec){.tv_nsec = 200 * (long)NS_PER_MS}, NULL);
 	}
+	etcd_conn_set_patience(q->conn, 1);
 	if (rc == -ECONNREFUSED || rc == -VAN_E_TIMEOUT)
 		return err_prefix(e, -VAN_E_TIMEOUT, "the store cannot be reached");
 	if (rc == -VAN_E_DENIED)

@@ -6,6 +6,7 @@
  *   RELAY_HOLD          what clients send is kept back; it goes on when the mode is RELAY_PASS again,
  *                       also when its client has given up meanwhile
  *   RELAY_LOSE_ANSWERS  what clients send goes on, what the server answers is thrown away
+ *   RELAY_SLOW          as RELAY_PASS, but answers come RELAY_SLOW_MS later
  *   RELAY_REFUSE        connections are closed at once, those that are open too
  */
 #ifndef TEST_UNIT_RELAY_H
@@ -16,9 +17,10 @@
 #include <stdatomic.h>
 #include "test/unit/etcd_server.h"
 
-enum relay_mode { RELAY_PASS, RELAY_HOLD, RELAY_LOSE_ANSWERS, RELAY_REFUSE };
+enum relay_mode { RELAY_PASS, RELAY_HOLD, RELAY_LOSE_ANSWERS, RELAY_SLOW, RELAY_REFUSE };
 
-#define RELAY_PAIRS 64
+#define RELAY_PAIRS   64
+#define RELAY_SLOW_MS 100
 
 struct relay_pair {
 	int client, server; /* -1: closed */
@@ -89,6 +91,8 @@ static inline void relay_from_server(struct relay *r, struct relay_pair *p)
 	char data[65536];
 	ssize_t n = recv(p->server, data, sizeof(data), 0);
 
+	if (r->mode == RELAY_SLOW)
+		poll(NULL, 0, RELAY_SLOW_MS);
 	if (n <= 0)
 		relay_close(p);
 	else if (r->mode == RELAY_LOSE_ANSWERS)

@@ -120,14 +120,14 @@ static inline void assert_absent(struct store *s, const char *key)
 	assert_null(item.value);
 }
 
-/* Polls the store until the condition holds; fails after 10 s. */
+/* Polls the store until the condition holds; fails after 30 s. */
 #define UNTIL(s, condition)                                                      \
 	do {                                                                     \
-		uint64_t end_ = clock_read(CLOCK_MONOTONIC) + 10 * NS_PER_S;     \
+		uint64_t end_ = clock_read(CLOCK_MONOTONIC) + 30 * NS_PER_S;     \
                                                                                  \
 		while (!(condition)) {                                           \
 			if (clock_read(CLOCK_MONOTONIC) > end_)                  \
-				fail_msg("%s: not within 10 s", #condition);     \
+				fail_msg("%s: not within 30 s", #condition);     \
 			nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL); \
 			store_poll(s);                                           \
 		}                                                                \
