@@ -16,7 +16,7 @@ build_packages() {
 }
 
 test_packages() {
-	echo libcmocka-dev python3 python3-jsonschema python3-pip openssl curl
+	echo libcmocka-dev python3 python3-jsonschema python3-pip python3-setuptools python3-wheel openssl curl
 	echo nftables ethtool zsh
 	echo etcd-server etcd-client
 	echo clang libclang-rt-14-dev

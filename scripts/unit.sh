@@ -25,13 +25,16 @@ for program in "$@"; do
 		note=' (ran no test)'
 	fi
 	printf '%-4s %s: %d passed' "$([ "$bad" -eq 0 ] && echo ok || echo FAIL)" "${program##*/}" "$good"
-	[ "$bad" -eq 0 ] || printf ', %d failed%s' "$bad" "$note"
+	names=$(grep -E '^not ok [0-9]+' <<<"$output" | grep -v '# SKIP' | sed -E 's/^not ok [0-9]+ - //' | tr '\n' ' ')
+	[ "$bad" -eq 0 ] || printf ', %d failed%s' "$bad" "${note:-: ${names% }}"
 	[ "$skips" -eq 0 ] || printf ', %d skipped' "$skips"
 	printf '\n'
 	if [ "$bad" -ne 0 ]; then
 		tail -n 60 <<<"$output" | sed 's/^/    /'
 	elif [ "$skips" -ne 0 ]; then
-		grep -B 1 '# SKIP' <<<"$output" | grep -vE '^(ok|--|1\.\.)' | sed 's/^/    /'
+		# cmocka says "not ok" of what is skipped.
+		grep -B 1 '# SKIP' <<<"$output" | grep -vE '^(ok|--|1\.\.)' |
+			sed -E 's/^not ok [0-9]+ # SKIP /skipped: /; s/^/    /'
 	fi
 	passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + skips))
 done

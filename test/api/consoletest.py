@@ -39,10 +39,17 @@ def options(**kwargs):
     return mark
 
 
+held_ports = []
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A TCP port of 127.0.0.1 that stays this process's: nobody else is given it, whoever sets SO_REUSEADDR
+    can listen there, and until then connections are refused."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    held_ports.append(s)
+    return s.getsockname()[1]
 
 
 def until(condition, timeout_s=20, what="the condition"):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server on 127.0.0.1 that has the console's TLS key and misbehaves as it is told: it answers each
 request by the next of its steps, and by the last one from then on."""
+import contextlib
 import json
 import socket
 import ssl
@@ -18,17 +19,28 @@ class Rogue:
         self.context.load_cert_chain(console.state_dir + "/tls.crt", console.state_dir + "/tls.key")
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"https://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.open = set()
+        self.open, self.threads = set(), []
 
     def __enter__(self):
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.accepting = threading.Thread(target=self.accept, daemon=True)
+        self.accepting.start()
         return self
 
     def __exit__(self, *_):
+        # Every thread ends before its file descriptor may become that of the next Rogue.
         self.listener.shutdown(socket.SHUT_RDWR)
+        self.accepting.join()
         self.listener.close()
-        for s in list(self.open):
-            s.close()
+        self.hang_up()
+        for thread in self.threads:
+            thread.join()
+
+    def hang_up(self):
+        """Ends all connections."""
+        with self.lock:
+            for s in self.open:
+                with contextlib.suppress(OSError):  # the client was first
+                    socket.socket.shutdown(s, socket.SHUT_RDWR)
 
     def accept(self):
         while True:
@@ -36,21 +48,25 @@ class Rogue:
                 plain, _ = self.listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self.serve, args=(plain,), daemon=True).start()
-
-    def serve(self, plain):
-        with self.lock:
-            self.connections += 1
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            with self.context.wrap_socket(plain, server_side=True) as s:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            s = self.context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+            with self.lock:
+                self.connections += 1
                 self.open.add(s)
-                while self.serve_one(s):
-                    pass
+            self.threads.append(threading.Thread(target=self.serve, args=(s,), daemon=True))
+            self.threads[-1].start()
+
+    def serve(self, s):
+        try:
+            s.do_handshake()
+            while self.serve_one(s):
+                pass
         except (OSError, ValueError):
             pass  # the client went, or the test is over
         finally:
-            plain.close()
+            with self.lock:
+                self.open.remove(s)
+                s.close()
 
     def serve_one(self, s):
         data = b""

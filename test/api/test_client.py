@@ -513,9 +513,8 @@ def test_connections_are_kept(c):
     with Rogue(c, answer(200, {"id": "n", "revision": 7}), answer(200, {"id": "n", "revision": 8})) as rogue:
         van = connect(c, rogue.url)
         network = van.networks.get("n")
-        for s in list(rogue.open):
-            s.shutdown(socket.SHUT_RDWR)
-        until(lambda: not van._transport.consoles[0].idle[0].is_fresh(), 5, "the end of the connection")
+        rogue.hang_up()
+        until(lambda: not van._transport.consoles[0].idle[0].is_fresh(), what="the end of the connection")
         eq(network.update(mtu=1400).revision, 8)
         eq((rogue.connections, rogue.requests[1][2]["if-match"]), (2, '"7"'))
     with Rogue(c, answer(200, ME, Connection="close", keep=False)) as rogue:
@@ -588,7 +587,7 @@ def test_patience_has_an_end(c):
     van = connect(c, url, patience_s=0.6)
     started = time.monotonic()
     error = raises(vanapi.UnreachableError, a_network(van).update, mtu=1400)
-    assert 0.2 < time.monotonic() - started < 5
+    assert 0.2 < time.monotonic() - started < 20
     eq((error.maybe_done, van.is_alive()), (False, False))
     # An earlier try may have done what the last one did not.
     for first in (drop, problem(503, "outcome_unknown")):
@@ -599,7 +598,7 @@ def test_patience_has_an_end(c):
             rogue.steps.insert(0, first)
             raises(vanapi.UnavailableError, van.whoami)
     with Rogue(c, silence) as rogue:
-        van, waits = impatient(c, rogue.url, timeout_s=0.15, patience_s=0)
+        van, waits = impatient(c, rogue.url, timeout_s=2, patience_s=0)
         error = raises(vanapi.UnreachableError, van.whoami)
         assert "in time" in str(error) and url not in str(error) and waits == [], error
     pauses = [[transport_module.pause_s(n) for _ in range(50)] for n in range(30)]
@@ -626,7 +625,7 @@ def test_failover(c):
         van, waits = impatient(c, foreign, foreign)
         raises(vanapi.TlsError, van.whoami)
         eq(waits, [])
-        van, waits = impatient(c, dead, foreign, patience_s=0.5)
+        van, waits = impatient(c, dead, foreign, patience_s=2)
         van._transport.sleep = lambda s: (waits.append(s), time.sleep(s))
         raises(vanapi.UnreachableError, van.whoami)
         assert waits, "not even one round"
@@ -699,12 +698,17 @@ def test_watch(c):
     eq(events[1].network, network["id"])
     watched.close()
     for place, count in ((first.place, 3), (events[0].place, 2), (events[1].place, 1)):
-        again = [e for e in van.watch(["network", "token"], since=place, for_s=0.15)
-                 if e[:2] != ("deleted", "token")]
-        eq([e.id for e in again], [network["id"], token["id"], network["id"]][-count:])
+        want = [network["id"], token["id"], network["id"]][-count:]
+        again = []
+        for event in van.watch(["network", "token"], since=place, for_s=30):
+            if event[:2] != ("deleted", "token"):
+                again.append(event.id)
+            if len(again) == len(want):  # the end of the network is the last that happened
+                break
+        eq(again, want)
     started = time.monotonic()
     eq([e.type for e in van.watch(for_s=0.2)], ["sync"])
-    assert 0.15 < time.monotonic() - started < 2
+    assert 0.15 < time.monotonic() - started < 20
     raises(vanapi.InvalidError, next, van.watch(["nonsense"]))
     raises(vanapi.InvalidError, next, van.watch(since="nonsense"))
     # A restarted console goes on where nothing was missed …
@@ -763,7 +767,7 @@ def test_watch_is_mended(c):
 
 def test_watch_of_nonsense(c):
     watch_module.LINE_MAX, line_max = 1000, watch_module.LINE_MAX
-    watch_module.SILENCE_MAX_S, silence_max = 0.1, watch_module.SILENCE_MAX_S
+    watch_module.SILENCE_MAX_S, silence_max = 2, watch_module.SILENCE_MAX_S
     try:
         for bad in (b"data: {\n\n", b"data: []\n\n", b'data: {"type":"created"}\n\n',
                     b"data: " + b"x" * 5000):

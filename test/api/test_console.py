@@ -88,7 +88,7 @@ def test_wrong_keys_are_limited_by_address(c):
 @options(config="rate_requests = 5;")
 def test_rate_limit_of_a_key(c):
     connection = c.connect()
-    statuses = [c.get("/api/v1/networks", connection=connection).status for _ in range(40)]
+    statuses = [c.get("/api/v1/networks", connection=connection).status for _ in range(100)]
     assert statuses[:10] == [200] * 10, statuses
     assert 429 in statuses, statuses
     answer = until(lambda: (a := c.get("/api/v1/networks")).status == 429 and a, what="429")
@@ -507,7 +507,7 @@ def test_full_disk(c):
         d.get("/api/v1/networks/before").want(200)
         os.unlink(inside + "/filler")
         # Nobody writes, and yet it is ready again.
-        until(lambda: d.get("/readyz", key=None).status == 200, 5, "ready again")
+        until(lambda: d.get("/readyz", key=None).status == 200, what="ready again")
         d.network("after")
         made.append("after")
         names = [o["name"] for o in d.get("/api/v1/networks?limit=1000").json["items"]]

@@ -54,9 +54,8 @@ def parse_408(data):
     eq((problem["status"], problem["type"]), (408, "urn:van:error:request_timeout"))
 
 
-def trickle(s, data, stop_after_s):
+def trickle(s, data, stop_after_s, started):
     """Sends a byte now and then, until the other side has had enough; the time that took."""
-    started = time.monotonic()
     for byte in data:
         readable, _, _ = select.select([s], [], [], 0.25)
         if readable or time.monotonic() - started > stop_after_s:
@@ -88,41 +87,43 @@ def test_slow_heads_and_handshakes(c):
     took, answers = {}, {}
 
     def slow_head():
+        started = time.monotonic()
         s = tls(c)
-        took["head"] = trickle(s, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Padding: " + b"a" * 500, 25)
+        took["head"] = trickle(s, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Padding: " + b"a" * 500, 25, started)
         answers["head"] = read_all(s)
 
     def no_head():
-        s = tls(c)
         started = time.monotonic()
+        s = tls(c)
         answers["silence"] = read_all(s)
         took["silence"] = time.monotonic() - started
 
     def slow_handshake():
+        started = time.monotonic()
         s = raw(c)
         hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"a" * 500
-        took["handshake"] = trickle(s, hello, 25)
+        took["handshake"] = trickle(s, hello, 25, started)
         answers["handshake"] = read_all(s)
 
     def no_end():
         """A head that never ends, for want of a line feed."""
-        s = tls(c)
         started = time.monotonic()
+        s = tls(c)
         s.sendall(b"GET /healthz HTTP/1.1\rHost: x\r\r")
         answers["no end"] = read_all(s)
         took["no end"] = time.monotonic() - started
 
     def too_many_parameters():
         """The library has no room for them, and waits."""
-        s = tls(c)
         started = time.monotonic()
-        s.sendall(b"GET /healthz?" + b"a=b&" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        s = tls(c)
+        s.sendall(b"GET /healthz?" + b"a=b&" * 2500 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
         answers["parameters"] = read_all(s)
         took["parameters"] = time.monotonic() - started
 
     def no_handshake():
-        s = raw(c)
         started = time.monotonic()
+        s = raw(c)
         answers["tcp"] = read_all(s)
         took["tcp"] = time.monotonic() - started
     threads = [threading.Thread(target=f) for f in (slow_head, no_head, slow_handshake,
@@ -132,7 +133,7 @@ def test_slow_heads_and_handshakes(c):
     for t in threads:
         t.join()
     for what, seconds in took.items():
-        assert FIRST_HEAD_S - 1 < seconds < FIRST_HEAD_S + 8, (what, took)
+        assert FIRST_HEAD_S - 1 < seconds < FIRST_HEAD_S + 14, (what, took)
     parse_408(answers["head"])
     parse_408(answers["silence"])
     parse_408(answers["no end"])
@@ -221,14 +222,14 @@ def test_bodies_that_never_come_do_not_fill_the_house(c):
         s.close()
 
 
-@options(config="rate_address = 20;")
+@options(config="rate_address = 5;")  # few: a busy machine is to ask for more
 def test_requests_of_one_address_are_limited(c):
     connection = c.connect()
     statuses = []
     for _ in range(100):
         statuses.append(c.get("/api/v1/networks", connection=connection).status)
     assert 429 in statuses, statuses
-    assert statuses[:30] == [200] * 30, statuses
+    assert statuses[:8] == [200] * 8, statuses
     # Others come from elsewhere.
     c.get("/api/v1/networks", source="127.0.2.1").want(200)
     # What needs no key, and what there is not, counts too.
@@ -240,8 +241,9 @@ def test_requests_of_one_address_are_limited(c):
 
 def test_wrong_keys_lock_nobody_out(c):
     """Beyond the limit wrong keys get 429; a right one gets through from the same address."""
-    statuses = [c.get("/api/v1/networks", key="x" * 43, source="127.0.3.1").status
-                for _ in range(80)]
+    statuses = []
+    while 429 not in statuses and len(statuses) < 1000:  # a slow machine asks for fewer in a second
+        statuses.append(c.get("/api/v1/networks", key="x" * 43, source="127.0.3.1").status)
     assert statuses.index(429) >= 40, statuses
     eq(set(statuses[:40]), {401})
     for source in ("127.0.3.1", "127.0.3.2"):
@@ -349,7 +351,8 @@ def test_heavy_lists_of_one_do_not_starve_another(c):
     took = []
     try:
         connection, started = c.connect(), time.monotonic()
-        while not stop.wait(0.05) and time.monotonic() - started < 10:
+        # A slow machine needs longer until they have asked for too much.
+        while not stop.wait(0.05) and time.monotonic() - started < (10 if refused else 60):
             at = time.monotonic()
             c.get("/api/v1/whoami", key=quiet, connection=connection).want(200)
             took.append(time.monotonic() - at)

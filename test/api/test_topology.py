@@ -514,17 +514,17 @@ def test_on_etcd(c):
         share_key(a, b)
         nodes = rich(a)
         whole = export(a)
-        until(lambda: b.get(f"{API}/networks/blue").status == 200, 5, "the network at the other")
+        until(lambda: b.get(f"{API}/networks/blue").status == 200, what="the network at the other")
         eq(do_import(b, whole)["changes"], [])
         n = net_of(whole)
         n["nodes"] += [{"name": f"n{i}", "ips": [f"172.16.1.{120 + i}"]} for i in range(75)]
         result = post(b, whole).want(200).json
         eq(len(result["networks"][0]["missing"]), 75)
         assert result["transactions"] > 1, result["transactions"]
-        until(lambda: do_import(a, whole)["changes"] == [], 5, "the same at both")
+        until(lambda: do_import(a, whole)["changes"] == [], what="the same at both")
         # Joins at both, while one of them reserves: nobody gets what is reserved, or the same.
         token = a.token("blue", uses=200)
-        until(lambda: b.get(f"{API}/tokens").json == a.get(f"{API}/tokens").json, 5, "the token")
+        until(lambda: b.get(f"{API}/tokens").json == a.get(f"{API}/tokens").json, what="the token")
         failures = []
 
         def join(console, name):
@@ -562,7 +562,7 @@ def test_on_etcd(c):
         net_of(moved)["reservations"] = []
         net_of(moved)["floating_ips"] = []
         assert post(a, moved).want(200).json["transactions"] > 2
-        until(lambda: do_import(b, moved)["changes"] == [], 5, "the same at both")
+        until(lambda: do_import(b, moved)["changes"] == [], what="the same at both")
         eq(len(nodes), 4)
         b.delete(f"{API}/networks/blue").want(204)
         b.command("check")

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 
-from vannet import Mesh, Namespace, Node, check, wait_until
+from vannet import SLOW, Mesh, Namespace, Node, check, wait_until
 
 
 def reachable_after(a, b, limit, what):
@@ -72,6 +72,7 @@ def test_killed_vand_is_back_within_two_seconds(net):
         wait_until(lambda: other.ns.pings(address, wait=0.2), 5, "%s talks to b again" % other.name)
         took = time.monotonic() - started
         print("%s talked to b again %.2f s after its start" % (other.name, took))
+        check(took < 5 * SLOW, "%s talked to b again after %.2f s" % (other.name, took))
         # and from the other side, at once
         m.b.ns.ping(other.ip4())
         wait_until(m.b.answers, 10, "b answers")

@@ -153,8 +153,9 @@ def test_tcp_200_megabytes_both_ways_at_once(net):
         stats = node.stats()
         check(stats["superframes_from_tap"] > 0, "%s cut super-frames: %s" % (node.name, stats))
         check(stats["superframes_to_tap"] > 0, "%s joined segments: %s" % (node.name, stats))
-        # INITs go to every candidate at once: what comes second by IPv6 or IPv4 is an old one
-        allowed = {"no_peer", "stale_init"}
+        # INITs go to every candidate at once: what comes second by IPv6 or IPv4 is an old one; and
+        # those of both nodes may have crossed
+        allowed = {"no_peer", "stale_init", "crossed_init"}
         check(set(node.drops()) <= allowed, "%s dropped nothing: %s" % (node.name, node.drops()))
 
 

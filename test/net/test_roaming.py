@@ -8,7 +8,7 @@ import re
 import socket
 import time
 
-from vannet import Capture, Mesh, Namespace, check, van_payload, wait_until
+from vannet import SLOW, Capture, Mesh, Namespace, check, van_payload, wait_until
 
 
 def pinging(node, address):
@@ -23,7 +23,9 @@ def goes_on(process, limit, what):
     """Three more answers within limit seconds; returns how long it took."""
     started, had = time.monotonic(), answers(process)
     wait_until(lambda: answers(process) >= had + 3, limit, what)
-    return time.monotonic() - started
+    took = time.monotonic() - started
+    check(took < limit * SLOW, "%s: after %.1f s" % (what, took))
+    return took
 
 
 def test_address_changes_while_pinging(net):

@@ -63,7 +63,7 @@ static void catch_up(struct pair *p)
 {
 	uint64_t a = 0, b = 1;
 
-	for (int i = 0; i < 5000 && a != b; i++) {
+	for (int i = 0; i < 30000 && a != b; i++) {
 		store_poll(p->a.r->store);
 		store_poll(p->b.r->store);
 		store_revision(p->a.r->store, &a);
