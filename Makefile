@@ -89,6 +89,8 @@ $(B)/test/tools/crowd: $(B)/test/tools/crowd.o $(B)/libvand.a $(B)/libvan.a
 $(B)/console-api/embed.o: console-api/openapi.json $(wildcard console-api/schema/*.sql)
 $(B)/test/tools/agentcall: $(B)/test/tools/agentcall.o $(B)/libvan.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LIB)
+$(B)/test/tools/statsfill: $(B)/test/tools/statsfill.o $(B)/libconsole.a $(B)/libvan.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CONSOLE)
 $(B)/test/tools/agentload: $(B)/test/tools/agentload.o $(call objects,test/tools/load) $(B)/libvan.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LIB) $(shell pkg-config --libs libssl libcrypto)
 # -- end of console-api --

@@ -6,20 +6,18 @@
  * tries that are wrong only. Otherwise one stranger would lock out all who share his address. It does
  * not slow guessing down, which is hopeless anyhow; it keeps the noise small.
  *
- * Replay of agent requests: a nonce is remembered for as long as its time stamp is within the
- * window. The table has a fixed size; an entry gives way only when it has run out, and when there
- * is no room the request is refused, never let through unremembered. A sender has only a part of
- * the table, which starts where its name says: one that sends all that its rate allows fills its
- * own part, and whoever shares some of that signs again. Enrolments, whose keys cost nothing, have a
- * table of their own, and there it is the address that has a part. After a restart the tables are
- * empty, so a DELETE that was stamped before the start is refused as skewed, and so is, at any time,
- * one that is stamped more than AHEAD_S ahead: it alone would do lasting harm if repeated (an
- * enrolment is idempotent, a report is put right by the next). The node signs it again by the
- * server's time that comes with the refusal.
+ * Replay of agent requests: a nonce is remembered (nonce.h) for as long as its time stamp is within
+ * the window. What is remembered is bounded; nothing is forgotten before its time, and when there is
+ * no room the request is refused, never let through unremembered. One sender may have a part of it
+ * only: one that sends all that its rate allows fills its own part, and there is a part for those that
+ * send little. Enrolments, whose keys cost nothing, have a memory of their own, and there it is the
+ * address that has a part. After a restart nothing is remembered, so a DELETE that was stamped before
+ * the start is refused as skewed, and so is, at any time, one that is stamped more than AHEAD_S ahead:
+ * it alone would do lasting harm if repeated (an enrolment is idempotent, a report is put right by the
+ * next). The node signs it again by the server's time that comes with the refusal.
  */
 #include "console-api/auth.h"
 
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,45 +26,25 @@
 #include "console-api/apikey.h"
 #include "console-api/limit.h"
 #include "console-api/node.h"
+#include "console-api/nonce.h"
 #include "console-api/xalloc.h"
 #include "lib/clock.h"
 
-/* Memory is used as they fill up: 32 bytes each. A stamp that is as far ahead as it may be has its
- * entry for twice the window, so a span is for 600 s: of a node 436 requests a second, of an address
- * 218 enrolments. */
-#define NODE_SLOTS   2097152u
-#define NODE_SPAN    262144u
-#define ENROL_SLOTS  524288u
-#define ENROL_SPAN   131072u
-#define NONCE_PROBES 128u
-#define KEY_TEXT_MAX 256 /* of a Bearer key */
-#define WORK_BURST_S 10  /* of work_ms that may be spent at once */
-#define AHEAD_S      2   /* of a DELETE's stamp, at most */
-
-struct nonce {
-	uint8_t bytes[16];
-	uint64_t sender; /* hash */
-	uint64_t until_s;
-};
-
-struct nonces {
-	struct nonce *slots;
-	uint64_t count, span;
-};
+/* A stamp that is as far ahead as it may be is remembered for twice the window, so what one sender may
+ * have is for 600 s: of a node 436 requests a second, of an address 218 enrolments. */
+#define NODE_NONCES_BYTES  (64u << 20)
+#define NODE_NONCES_EACH   262144u
+#define ENROL_NONCES_BYTES (16u << 20)
+#define ENROL_NONCES_EACH  131072u
+#define KEY_TEXT_MAX       256 /* of a Bearer key */
+#define WORK_BURST_S       10  /* of work_ms that may be spent at once */
+#define AHEAD_S            2   /* of a DELETE's stamp, at most */
 
 struct auth {
 	struct limit *by_key, *by_address, *by_enrolling, *by_failing, *by_work;
 	uint64_t start_s;
-	unsigned char hash_key[crypto_shorthash_KEYBYTES];
-	struct nonces of_nodes, of_enrolments;
+	struct nonces *of_nodes, *of_enrolments;
 };
-
-static void nonces_init(struct nonces *t, uint64_t count, uint64_t span)
-{
-	t->slots = xcalloc(count, sizeof(*t->slots));
-	t->count = count;
-	t->span = span;
-}
 
 struct auth *auth_new(const struct auth_rates *rates, uint64_t start_s)
 {
@@ -78,9 +56,8 @@ struct auth *auth_new(const struct auth_rates *rates, uint64_t start_s)
 	a->by_failing = limit_new(rates->failures, 10 * rates->failures);
 	a->by_work = limit_new(rates->work_ms, WORK_BURST_S * rates->work_ms);
 	a->start_s = start_s;
-	crypto_shorthash_keygen(a->hash_key);
-	nonces_init(&a->of_nodes, NODE_SLOTS, NODE_SPAN);
-	nonces_init(&a->of_enrolments, ENROL_SLOTS, ENROL_SPAN);
+	a->of_nodes = nonces_new(NODE_NONCES_BYTES, NODE_NONCES_EACH);
+	a->of_enrolments = nonces_new(ENROL_NONCES_BYTES, ENROL_NONCES_EACH);
 	return a;
 }
 
@@ -93,8 +70,8 @@ void auth_free(struct auth *a)
 	limit_free(a->by_enrolling);
 	limit_free(a->by_failing);
 	limit_free(a->by_work);
-	free(a->of_nodes.slots);
-	free(a->of_enrolments.slots);
+	nonces_free(a->of_nodes);
+	nonces_free(a->of_enrolments);
 	free(a);
 }
 
@@ -214,44 +191,11 @@ static int check_time(const struct auth *a, const struct auth_client *c, const c
 	return fits ? 0 : skewed(c, p);
 }
 
-/* 0 and remembered, -VAN_E_UNAUTHENTIC when it was seen, -VAN_E_LIMIT when there is no room. */
-static int remember_nonce(const struct auth *a, struct nonces *t, const struct agentsig *sig,
-	uint64_t sender, uint64_t now_s)
-{
-	struct nonce *room = NULL;
-	uint64_t at;
-
-	crypto_shorthash((unsigned char *)&at, sig->nonce, sizeof(sig->nonce), a->hash_key);
-	at = sender + at % t->span;
-	for (unsigned int i = 0; i < NONCE_PROBES; i++) {
-		struct nonce *n = &t->slots[(at + i) % t->count];
-
-		if (n->until_s < now_s) {
-			/* Look on: the same one may stand behind one that ran out. */
-			room = room ? room : n;
-			if (!n->until_s)
-				break; /* never used: nothing has ever gone past it */
-			continue;
-		}
-		if (n->sender == sender && !memcmp(n->bytes, sig->nonce, sizeof(n->bytes)))
-			return -VAN_E_UNAUTHENTIC;
-	}
-	if (!room)
-		return -VAN_E_LIMIT;
-	memcpy(room->bytes, sig->nonce, sizeof(room->bytes));
-	room->sender = sender;
-	room->until_s = sig->time_s + AGENTSIG_WINDOW_S;
-	return 0;
-}
-
 /* Of a sender by his name, whatever that is. */
 static int check_nonce(struct auth *a, struct nonces *t, const struct auth_client *c,
 	const struct agentsig *sig, const void *name, size_t len, struct problem *p)
 {
-	uint64_t sender;
-
-	crypto_shorthash((unsigned char *)&sender, name, len, a->hash_key);
-	switch (remember_nonce(a, t, sig, sender, c->now_s)) {
+	switch (nonces_take(t, name, len, sig->nonce, sig->time_s + AGENTSIG_WINDOW_S, c->now_s)) {
 	case 0:
 		return 0;
 	case -VAN_E_LIMIT:
@@ -262,18 +206,28 @@ static int check_nonce(struct auth *a, struct nonces *t, const struct auth_clien
 	}
 }
 
-/* For this console, so that it cannot be repeated at another one of the mesh, or be got by somebody
- * who pretends to be one. Agents of version 0.1 know the mesh's id only. */
-static bool is_signed(const struct registry *r, const struct agentsig *sig,
+static bool is_signed_for(const char *console_id, const struct agentsig *sig,
 	const struct agentsig_request *request, const struct key *sign_key)
 {
 	struct agentsig_request signed_request = *request;
 
-	signed_request.console_id = r->self_id;
-	if (!agentsig_verify(sig, &signed_request, sign_key))
-		return true;
-	signed_request.console_id = r->console_id;
-	return r->mesh_signatures && !agentsig_verify(sig, &signed_request, sign_key);
+	signed_request.console_id = console_id;
+	return !agentsig_verify(sig, &signed_request, sign_key);
+}
+
+/* For this console, so that it cannot be repeated at another one of the mesh, or be got by somebody
+ * who pretends to be one. Agents of version 0.1 know the mesh's id only. NULL, or what is wrong. */
+static const char *signature_trouble(const struct registry *r, const struct agentsig *sig,
+	const struct agentsig_request *request, const struct key *sign_key)
+{
+	if (is_signed_for(r->self_id, sig, request, sign_key))
+		return NULL;
+	if (!is_signed_for(r->console_id, sig, request, sign_key))
+		return "the signature is not of this request by this node's key";
+	return r->mesh_signatures
+		       ? NULL
+		       : "this console takes no requests as vand of version 0.1 signs them: upgrade "
+			 "vand on this node";
 }
 
 int auth_agent(struct auth *a, struct registry *r, const struct auth_client *c,
@@ -283,6 +237,7 @@ int auth_agent(struct auth *a, struct registry *r, const struct auth_client *c,
 	struct node_key key;
 	unsigned int retry_after_s;
 	struct agentsig sig;
+	const char *trouble;
 	int rc;
 
 	if (!c->authorization || agentsig_parse(c->authorization, &sig) ||
@@ -296,13 +251,13 @@ int auth_agent(struct auth *a, struct registry *r, const struct auth_client *c,
 		return unauthenticated(a, c, p, "this console does not know that node: join again");
 	if (rc)
 		return rc;
-	if (!is_signed(r, &sig, request, &key.sign_public))
-		return unauthenticated(
-			a, c, p, "the signature is not of this request by this node's key");
+	trouble = signature_trouble(r, &sig, request, &key.sign_public);
+	if (trouble)
+		return unauthenticated(a, c, p, trouble);
 	/* Not before: a stranger could spend what is the node's. */
 	if (!limit_take(a->by_key, sig.node, strlen(sig.node), c->now_ns, &retry_after_s))
 		return too_many(p, retry_after_s, "requests of this node");
-	rc = check_nonce(a, &a->of_nodes, c, &sig, sig.node, strlen(sig.node), p);
+	rc = check_nonce(a, a->of_nodes, c, &sig, sig.node, strlen(sig.node), p);
 	if (rc)
 		return rc;
 	if (key.gone)
@@ -341,8 +296,7 @@ int auth_enrolment(struct auth *a, const struct auth_client *c,
 	if (agentsig_verify(&sig, &signed_request, sign_key))
 		return unauthenticated(a, c, p,
 			"the signature is not of this enrolment by the sign_key in its body");
-	rc = check_nonce(
-		a, &a->of_enrolments, c, &sig, c->address.b, auth_host_len(&c->address), p);
+	rc = check_nonce(a, a->of_enrolments, c, &sig, c->address.b, auth_host_len(&c->address), p);
 	if (rc)
 		return rc;
 	fill_actor(ret_actor, "enroll", "", "", c);

@@ -55,6 +55,7 @@
 #define TURN_WORK_NS (20 * NS_PER_MS) /* for one key */
 #define TURN_PLACES  1024
 #define UNSENT_MAX   (64u << 20) /* of all answers that clients have not taken yet */
+#define HEAD_MEMORY  (16u << 10) /* of a connection: the library writes all of it at each request */
 /* X25519 first: what clients send a key share of. Any other costs a HelloRetryRequest. */
 #define TLS_PRIORITIES                                                         \
 	"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-GROUP-ALL:+GROUP-X25519:" \
@@ -655,6 +656,7 @@ int httpd_start(struct httpd *h, struct err *e)
 		MHD_OPTION_LISTEN_SOCKET, h->listen_fd, MHD_OPTION_HTTPS_CERT_CALLBACK,
 		on_certificate, MHD_OPTION_HTTPS_PRIORITIES, TLS_PRIORITIES,
 		MHD_OPTION_CONNECTION_LIMIT, listener_connections(&c->config),
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_MEMORY,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_TIMEOUT_S,
 		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, on_uri, h,
 		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION,

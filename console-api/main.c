@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sodium.h>
@@ -275,6 +276,7 @@ static int open_registry(struct console *c, struct err *e)
 	c->registry->public_url = c->config.public_url;
 	c->registry->audit_days = (unsigned int)c->config.audit_days;
 	c->registry->event_days = (unsigned int)c->config.event_days;
+	memcpy(c->registry->limits, c->config.limits, sizeof(c->registry->limits));
 	take_pins(c);
 	clone_policy_parse(c->config.clone_policy, &policy);
 	c->registry->clone_policy = policy;
@@ -381,6 +383,9 @@ int main(int argc, char **argv)
 	struct err e = {0};
 	int rc;
 
+	/* One heap for all threads: what one of them loads at the start and another replaces bit by bit
+	 * (statistics) would otherwise be there twice after a month. */
+	mallopt(M_ARENA_MAX, 1);
 	if (argc > 1 && argv[1][0] != '-')
 		return cmd_main(argc - 1, argv + 1);
 	if (!read_arguments(argc, argv, &args))

@@ -8,6 +8,7 @@ import subprocess
 from consoletest import BUILD, eq, options
 
 AGENTLOAD = os.path.join(BUILD, "test", "tools", "agentload")
+STATSFILL = os.path.join(BUILD, "test", "tools", "statsfill")
 SANITIZED = "san" in BUILD
 # The load comes from one machine, and must not be held for an attack by it.
 ROOM = 'rate_enrolments = 100000; rate_address = 1000000; max_connections = 20000;'
@@ -25,6 +26,30 @@ def load(c, agents, *more, limit_s=90):
     eq((r["change"]["missed"], r["removal"]["missed"]), (0, 0), "agents that did not get it")
     eq(r["console_threads_max"], r["console_threads_before"], "threads of the console")
     return r
+
+
+def age(c, agents, stats_mb):
+    """Stops the console, and starts it with the statistics of a month. The next load() must have --seed month:
+    the nodes are made here."""
+    load(c, agents, "--seed", "month", "--idle", "0", "--changes", "0", "--removals", "0", limit_s=180)
+    nodes = c.get("/api/v1/nodes?limit=1000").want(200).json["items"]
+    eq(len(nodes), agents)
+    nodes.sort(key=lambda node: int(node["name"].split("-")[1]))
+    network = c.get("/api/v1/networks/load").want(200).json["id"]
+    c.stop()
+    path = os.path.join(c.state_dir, "stats.db")
+    os.unlink(path)
+    ids = "".join(f"{i}\n" for i in [network] + [node["id"] for node in nodes])
+    subprocess.run([STATSFILL, path, str(stats_mb)], input=ids, text=True, check=True, timeout=120,
+                   stdout=subprocess.DEVNULL)
+    c.start()
+
+
+def stats_of(c):
+    """(bytes of statistics in memory, their limit)"""
+    lines = dict(line.rsplit(" ", 1) for line in c.get("/metrics").want(200).body.decode().splitlines()
+                 if line.startswith("van_stats_memory"))
+    return int(lines["van_stats_memory_bytes"]), int(lines["van_stats_memory_limit_bytes"])
 
 
 def tell(r):
@@ -52,6 +77,24 @@ def test_a_hundred_agents(c):
     eq(len(c.get("/api/v1/nodes?limit=1000").json["items"]), 98)
 
 
+@options(config=ROOM + "stats_memory_mb = 16;")
+def test_agents_of_a_console_that_is_a_month_old(c):
+    """The short form of long_1000_agents_after_a_month."""
+    age(c, 50, 16)
+    have, limit = stats_of(c)
+    eq(limit, 16 << 20)
+    assert have > limit * 9 // 10, f"{have} bytes of statistics"
+    answer = c.get("/api/v1/networks/load/stats?resolution=10m&from=2020-01-01T00:00:00Z").want(200).json
+    known = [n for n in answer["columns"]["rx_bytes"] if n is not None]
+    assert len(known) > 3000, f"only {len(known)} slots of ten minutes are there"
+    # As many nonces of each as in the ten minutes for which they are remembered at most.
+    r = load(c, 50, "--seed", "month", "--idle", "3", "--changes", "2", "--removals", "1", "--report", "1")
+    eq(len(c.get("/api/v1/nodes?limit=1000").json["items"]), 49)
+    assert stats_of(c)[0] <= limit
+    if not SANITIZED:
+        assert r["console_rss_peak_kb"] < 64 * 1024, r
+
+
 @options(config=ROOM)
 def test_agents_without_patches(c):
     """Those of version 0.1."""
@@ -71,6 +114,19 @@ def long_1000_agents(c):
     r = load(c, 1000, "--changes", "20")
     tell(r)
     assert r["change"]["p99_ms"] < 1000, r["change"]
+    assert r["console_rss_peak_kb"] < 256 * 1024, r["console_rss_peak_kb"]
+
+
+@options(config=ROOM)
+def long_1000_agents_after_a_month(c):
+    """What grows with time is full: statistics, from a file of 30 days; and nonces, by ten times as many reports as
+    nodes send, for a tenth of the time for which they are remembered."""
+    age(c, 1000, 96)
+    have, limit = stats_of(c)
+    assert have > limit * 9 // 10, f"{have} bytes of statistics"
+    r = load(c, 1000, "--seed", "month", "--changes", "20", "--report", "1", "--idle", "45", limit_s=180)
+    tell(r)
+    print(f"     statistics: {stats_of(c)[0] >> 20} MB", flush=True)
     assert r["console_rss_peak_kb"] < 256 * 1024, r["console_rss_peak_kb"]
 
 

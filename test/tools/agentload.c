@@ -561,6 +561,7 @@ int main(int argc, char **argv)
 	l->report_s = r.opt.report_s;
 	l->old = r.opt.old;
 	l->fresh = r.opt.fresh;
+	l->seed = r.opt.seed;
 	r.started_ns = clock_boottime_ns();
 	r.end_ns = r.started_ns + r.opt.limit_s * NS_PER_S;
 	r.before = usage_of(&r);

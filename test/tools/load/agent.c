@@ -20,12 +20,31 @@
 #define PEERS_BUSY  4  /* with which a node has traffic */
 #define PATCH_TYPE  "Accept: application/merge-patch+json, application/json\r\n"
 
+/* Made of the text and the number: the same one in every run. */
+static void seed_identity(const char *text, size_t number, struct identity *ret_id)
+{
+	uint8_t seeds[2][crypto_sign_SEEDBYTES], hash[crypto_generichash_BYTES_MAX];
+	CLEANUP(free) char *name = NULL;
+
+	_Static_assert(sizeof(hash) == sizeof(seeds), "two of 32 bytes");
+	if (asprintf(&name, "%s-%zu", text, number) < 0)
+		abort();
+	crypto_generichash(hash, sizeof(hash), (const uint8_t *)name, strlen(name), NULL, 0);
+	memcpy(seeds, hash, sizeof(seeds));
+	memcpy(ret_id->secret.bytes, seeds[0], KEY_LEN);
+	crypto_scalarmult_base(ret_id->public.bytes, ret_id->secret.bytes);
+	crypto_sign_seed_keypair(ret_id->sign_public.bytes, ret_id->sign_secret, seeds[1]);
+}
+
 void agent_init(struct load *l, struct agent *a, size_t number)
 {
 	memset(a, 0, sizeof(*a));
 	a->load = l;
 	a->number = number;
-	identity_generate(&a->identity);
+	if (l->seed)
+		seed_identity(l->seed, number, &a->identity);
+	else
+		identity_generate(&a->identity);
 	while (!a->instance)
 		randombytes_buf(&a->instance, sizeof(a->instance));
 	conn_init(&a->poll, &l->target, (unsigned int)number, a);

@@ -48,6 +48,7 @@ struct load {
 	unsigned int report_s;
 	bool old; /* agents of version 0.1: no header VAN-Agent, no patches, no statistics */
 	bool fresh;
+	const char *seed; /* of identities; NULL: drawn */
 	struct mark mark;
 	size_t reached;
 	uint64_t changed_ns; /* the last time that any agent got a map */

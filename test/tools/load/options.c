@@ -22,6 +22,7 @@ static void usage(FILE *out)
 	      "      --fresh           a new connection for every request\n"
 	      "      --resume          new connections resume TLS sessions\n"
 	      "      --sources N       loopback addresses to come from (16)\n"
+	      "      --seed TEXT       of the agents' keys: nodes of an earlier run come back\n"
 	      "      --pid PID         the console's process, for its CPU and memory\n"
 	      "      --limit S         give up after so long (90)\n"
 	      "      --json            the result as JSON\n",
@@ -56,6 +57,7 @@ enum {
 	OPT_FRESH,
 	OPT_RESUME,
 	OPT_SOURCES,
+	OPT_SEED,
 	OPT_PID,
 	OPT_LIMIT,
 	OPT_JSON
@@ -112,6 +114,9 @@ static void take_option(struct options *o, int option, const char *value)
 	case OPT_SOURCES:
 		o->sources = (unsigned int)number(value, 0, 65000);
 		break;
+	case OPT_SEED:
+		o->seed = value;
+		break;
 	case OPT_PID:
 		o->pid = (pid_t)number(value, 1, 4194304);
 		break;
@@ -146,6 +151,7 @@ struct options options_read(int argc, char **argv)
 		{"fresh", no_argument, NULL, OPT_FRESH},
 		{"resume", no_argument, NULL, OPT_RESUME},
 		{"sources", required_argument, NULL, OPT_SOURCES},
+		{"seed", required_argument, NULL, OPT_SEED},
 		{"pid", required_argument, NULL, OPT_PID},
 		{"limit", required_argument, NULL, OPT_LIMIT},
 		{"json", no_argument, NULL, OPT_JSON},

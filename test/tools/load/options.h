@@ -13,7 +13,7 @@
 
 /* options.c has what they mean. */
 struct options {
-	const char *console, *pin, *key_file, *network;
+	const char *console, *pin, *key_file, *network, *seed;
 	size_t agents, nets, parallel, verify;
 	unsigned int changes, removals, report_s, idle_s, sources, limit_s;
 	pid_t pid; /* of the console; 0: not known */
