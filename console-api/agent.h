@@ -24,6 +24,7 @@ struct enrolment {
 	bool has_address;
 	struct ip address;
 	char version[AGENT_VERSION_MAX + 1];
+	bool silent; /* without the header VAN-Agent, as of version 0.1; set by the caller */
 };
 
 struct enrolled {

@@ -112,6 +112,7 @@ struct hearing {
 	const char *node_id;
 	const struct agenthello *hello;
 	const struct ip *address;
+	uint64_t signed_s; /* by the node's clock */
 	uint64_t now_s, now_ns;
 	char id[17];
 	bool refused; /* the answer */
@@ -185,6 +186,7 @@ static void take_place(struct registry *r, struct store_txn *txn, struct hearing
 		before = known(rec, record_text(rec, "current")); /* may have given way */
 	}
 	json_set_int(mine, "start", (int64_t)h->hello->start);
+	json_set_int(mine, "signed_s", (int64_t)h->signed_s);
 	json_set_string(mine, "address", address);
 	if (before)
 		json_set_int(before, "left_s", (int64_t)h->now_s);
@@ -211,8 +213,10 @@ static bool is_settled(const struct hearing *h, struct json_object *rec)
 	/* Found out already, and both go on. */
 	if (mine && now && record_int(rec, "cloned_s"))
 		return true;
-	/* Sent before the other one came. */
-	return mine && since_s + CLONE_GRACE_S > (int64_t)h->now_s;
+	/* Sent before the other one came: by a process that may have ended meanwhile, for the kernel
+	 * repeats what was lost on the way. */
+	return mine && (since_s + CLONE_GRACE_S > (int64_t)h->now_s ||
+			       (now && (int64_t)h->signed_s <= record_int(now, "signed_s")));
 }
 
 static int too_often(struct problem *p)
@@ -281,10 +285,12 @@ static int check_silent(struct registry *r, const char *node_id, struct problem 
 }
 
 int agent_clone_check(struct registry *r, const char *node_id, const struct agenthello *hello,
-	const struct ip *address, uint64_t now_ns, uint64_t now_s, struct problem *p)
+	uint64_t signed_s, const struct ip *address, uint64_t now_ns, uint64_t now_s,
+	struct problem *p)
 {
 	struct hearing h = {.node_id = node_id,
 		.hello = hello,
+		.signed_s = signed_s,
 		.address = address,
 		.now_s = now_s,
 		.now_ns = now_ns};
@@ -311,14 +317,16 @@ int agent_clone_check(struct registry *r, const char *node_id, const struct agen
 	return h.refused ? refused(p, r) : 0;
 }
 
-int agent_clone_locked(struct registry *r, const char *node_id, bool *ret_locked, struct problem *p)
+int agent_clone_locked(
+	struct registry *r, const char *node_id, bool silent, bool *ret_locked, struct problem *p)
 {
 	CLEANUP(record) struct record rec = {0};
 	int rc = registry_load(r, KEY("/instances/%s", node_id), &rec, p);
 
 	if (rc && rc != -ENOENT)
 		return rc;
-	*ret_locked = !rc && json_object_get_boolean(json_object_object_get(rec.o, "locked"));
+	*ret_locked =
+		!rc && (silent || json_object_get_boolean(json_object_object_get(rec.o, "locked")));
 	return 0;
 }
 

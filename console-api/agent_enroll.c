@@ -167,7 +167,7 @@ static int build_node(struct registry *r, struct store_txn *txn, struct enrol *e
 	if (rc != -ENOENT)
 		return rc;
 	registry_new_id("node", en->out->node_id);
-	rc = registry_build_in_org(r, txn, org, p);
+	rc = quota_build_add(r, txn, org, QUOTA_NODES, 1, p);
 	if (!rc)
 		rc = node_build_name(r, txn, org, en->en->name, en->out->node_name, p);
 	if (rc)
@@ -221,14 +221,15 @@ static int already_there(
 
 /*
  * A node that is in the network already. REGISTRY_NO_CHANGE, but for one that is refused because of
- * a clone (agent_clone.h): whoever has a token that is good shows which of the machines is meant.
+ * a clone, or went back to version 0.1 (agent_clone.h): whoever has a token that is good shows which
+ * of the machines is meant.
  */
 static int unlock(struct registry *r, struct store_txn *txn, struct enrol *en, struct record *token,
 	struct json_object *node, struct problem *p)
 {
 	const char *id = en->out->node_id;
 	bool locked;
-	int rc = agent_clone_locked(r, id, &locked, p);
+	int rc = agent_clone_locked(r, id, en->en->silent, &locked, p);
 
 	if (rc || !locked)
 		return rc ? rc : REGISTRY_NO_CHANGE;
@@ -240,7 +241,9 @@ static int unlock(struct registry *r, struct store_txn *txn, struct enrol *en, s
 	agent_clone_build_reset(txn, id);
 	registry_audit_change(txn, en->actor, "node.re-enrol", "node", id, node, node);
 	registry_event(txn, record_org(node), EVENT_INFO, "node", id,
-		"%s enrolled again after its identity was in use twice", en->out->node_name);
+		en->en->silent ? "%s enrolled again with version 0.1"
+			       : "%s enrolled again after its identity was in use twice",
+		en->out->node_name);
 	return 0;
 }
 

@@ -71,11 +71,15 @@ static int meet(struct console *c, struct request *q, const char *version)
 {
 	const struct agenthello *said;
 	struct agenthello hello;
+	struct agentsig sig;
 	int rc = read_hello(q, version, &hello, &said);
 
-	return rc ? rc
-		  : agent_clone_check(c->registry, q->node_id, said, &q->client,
-			    clock_boottime_ns(), clock_wall_ns() / NS_PER_S, &q->problem);
+	if (rc)
+		return rc;
+	if (agentsig_parse(q->authorization, &sig)) /* it was verified */
+		return problem_set(&q->problem, 401, "unauthenticated", "there is no signature");
+	return agent_clone_check(c->registry, q->node_id, said, sig.time_s, &q->client,
+		clock_boottime_ns(), clock_wall_ns() / NS_PER_S, &q->problem);
 }
 
 /* -- enrolment -- */
@@ -116,6 +120,7 @@ int api_agent_enroll(struct console *c, struct request *q)
 
 	if (!rc)
 		rc = read_hello(q, en.version, &hello, &said);
+	en.silent = !rc && !said;
 	if (!rc)
 		rc = agent_enroll_check(c->registry, &en, client.now_s, &q->problem);
 	if (!rc)

@@ -7,7 +7,8 @@
  *   2. the member tables of the others lose the peers that are gone, then these peers are removed
  *      with their keys;
  *   3. new peers are added, changed ones updated;
- *   4. each network is brought to what is wanted: TAP, members, MAC, MTU, up, addresses.
+ *   4. each network is brought to what is wanted: TAP, members, MAC, MTU, up, addresses;
+ *   5. the kernel's neighbour entries follow addresses that are another node's now.
  *
  * Step 4 is made of parts that remember whether they are done, so that it can be run again: every
  * RETRY_NS for a network that failed, until it works. A network whose member table cannot be
@@ -488,6 +489,18 @@ static void remove_peers(struct reconcile *r)
 	}
 }
 
+static void update_neighbours(struct reconcile *r, const struct netmap *before)
+{
+	list_for_each (it, &r->networks) {
+		const struct rec_network *rn = container_of(it, struct rec_network, node);
+		const struct netmap_network *nn = find_in_map(r->map, rn->id);
+		const struct netmap_network *old = find_in_map(before, rn->id);
+
+		if (rn->network && nn && old)
+			rec_update_neighbours(r, rn, old, nn);
+	}
+}
+
 static void bring_all(struct reconcile *r)
 {
 	for (size_t i = 0; i < r->map->network_count; i++) {
@@ -524,6 +537,7 @@ void reconcile_apply(struct reconcile *r, struct netmap *map)
 	add_peers(r);
 	update_peers(r);
 	bring_all(r);
+	update_neighbours(r, before);
 	if (!before || nat != (before->node_flags & NETMAP_NAT))
 		sessions_set_nat(r->v->dataplane.sessions, nat, r->v->loop.now_ns);
 	if (!before)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What reconcile.c and reconcile_warn.c share; nobody else's business. */
+/* What the reconcile*.c files share; nobody else's business. */
 #ifndef VAND_RECONCILE_INTERNAL_H
 #define VAND_RECONCILE_INTERNAL_H
 
@@ -66,6 +66,12 @@ struct rec_network *rec_find_network(const struct reconcile *r, const char *id);
 struct rec_wish *rec_find_wish(struct reconcile *r, const char *network_id);
 int rec_choose_ifname(
 	struct reconcile *r, const char *network_id, char ret_ifname[IF_NAMESIZE], struct err *e);
+
+/* reconcile_neigh.c */
+/* The kernel's neighbour entries follow the addresses of peers from one map to the next. The network's
+ * interface is there. */
+void rec_update_neighbours(struct reconcile *r, const struct rec_network *rn,
+	const struct netmap_network *before, const struct netmap_network *now);
 
 static inline enum message_mode rec_mode(const struct netmap_network *nn)
 {

@@ -7,8 +7,8 @@
  * a report that goes to the preferred one now and then finds out when it is back.
  *
  * Nothing that goes wrong here touches what is running: the netmap in force stays in force, unless
- * the console says that this node was removed, or the configuration bounds how old it may grow
- * (max_stale_s).
+ * the console says that this node was removed, or that another machine has its identity, or the
+ * configuration bounds how old it may grow (max_stale_s).
  */
 #include "vand/registry.h"
 
@@ -245,6 +245,18 @@ void registry_removed(struct registry *r)
 	registry_leaves_fail(r, 0, "");
 }
 
+void registry_cloned(struct registry *r)
+{
+	if (r->cloned)
+		return;
+	r->cloned = true;
+	log_error("registry: this node's identity was in use on two machines at once: forwarding "
+		  "stops here until the console gives it a netmap again");
+	reconcile_clear(r->v->reconcile);
+	registry_forget_base(r);
+	r->whole = true;
+}
+
 /* -- the netmap -- */
 
 static int take_map(struct registry *r, const struct httpc_response *response, struct err *e)
@@ -256,9 +268,10 @@ static int take_map(struct registry *r, const struct httpc_response *response, s
 		return rc;
 	}
 	r->whole = false;
-	if (r->stale)
-		log_info("registry: the console is back; forwarding goes on");
+	if (r->stale || r->cloned)
+		log_info("registry: the console has given its netmap; forwarding goes on");
 	r->stale = false;
+	r->cloned = false;
 	arm_stale(r);
 	registry_joins_check(r);
 	return 0;
@@ -476,6 +489,7 @@ void registry_start(struct registry *r)
 	r->error_code = 0;
 	r->error[0] = '\0';
 	r->stale = false;
+	r->cloned = false;
 	recall_contact(r);
 	registry_load_map(r);
 	r->running = true;
@@ -588,6 +602,11 @@ void registry_warnings(const struct registry *r, struct json_object *array)
 			(long long)r->v->config.max_stale_s);
 		json_object_array_add(array, json_object_new_string(text));
 	}
+	if (r->cloned)
+		json_object_array_add(array,
+			json_object_new_string(
+				"nothing is forwarded: this node's identity was in use on two "
+				"machines at once, and the console refuses this one"));
 	if (llabs(r->clock_offset_s) >= SKEW_WARN_S) {
 		snprintf(text, sizeof(text), "this machine's clock is %lld s %s the console's",
 			(long long)llabs(r->clock_offset_s),

@@ -17,6 +17,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/netmap_delta.h"
+#include "vand/reconcile.h"
 #include "vand/registry_internal.h"
 #include "vand/vand.h"
 
@@ -222,6 +223,18 @@ static bool repeat_with_offset(struct request *q, int64_t server_time_s)
 	return send_request(q) == 0;
 }
 
+/* The pins are all that this side knows of the console, so this is not the node's to put right. */
+static void explain_key(struct registry *r, const char *url, struct err *ret_e)
+{
+	const struct netmap *map = reconcile_map(r->v->reconcile);
+
+	err_set(ret_e, -VAN_E_TLS,
+		"%s answers with a key that this node does not know: somebody else answers there, or the "
+		"console's key was changed while this node was away. In that case get a token by `vanctl "
+		"node rekey %s`, stop vand here, remove its state_dir, start it, and join by the token",
+		url, map ? map->node_name : "NODE");
+}
+
 static void on_done(void *ctx, int rc, const struct httpc_response *response, const struct err *e)
 {
 	struct request *q = ctx;
@@ -229,7 +242,7 @@ static void on_done(void *ctx, int rc, const struct httpc_response *response, co
 	struct err status = {0};
 	char word[32] = "";
 	int64_t server_time_s = 0;
-	bool removed;
+	bool removed, cloned;
 
 	q->call = NULL;
 	if (rc == 0 && response->status >= 400) {
@@ -244,6 +257,9 @@ static void on_done(void *ctx, int rc, const struct httpc_response *response, co
 			"%s answered with HTTP status %ld: is it a console?", q->url,
 			response->status);
 		e = &status;
+	} else if (rc == -VAN_E_TLS && q->member) {
+		explain_key(r, q->url, &status);
+		e = &status;
 	}
 	removed = q->member && rc == -VAN_E_GONE && strcmp(word, "node_removed") == 0;
 	if (q->member && rc == 0)
@@ -251,10 +267,13 @@ static void on_done(void *ctx, int rc, const struct httpc_response *response, co
 	else if (q->member && !q->probe && !removed &&
 		 !(response && strcmp(q->method, "DELETE") == 0))
 		registry_failure(r, e); /* that a DELETE is refused concerns who asked for it */
+	cloned = q->member && rc == -VAN_E_CONFLICT && strcmp(word, "cloned") == 0;
 	q->done(q->ctx, rc, word, response, e);
 	request_free(q);
 	if (removed)
 		registry_removed(r);
+	else if (cloned && r->running)
+		registry_cloned(r);
 }
 
 int request_start(struct registry *r, const struct request_spec *spec, struct request **ret_request)

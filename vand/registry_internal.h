@@ -75,6 +75,7 @@ struct registry {
 	int error_code;     /* logged last; 0: none since the last contact */
 	char error[512];    /* empty: none */
 	bool stale;
+	bool cloned; /* refused, for another machine has this identity: nothing is forwarded */
 	struct loop_timer stale_timer;
 	char removed_from[256]; /* URL of the console that removed us; empty: none did */
 
@@ -104,6 +105,10 @@ void registry_contact(struct registry *r);
 void registry_failure(struct registry *r, const struct err *e);
 /* The console says that this node is no more. */
 void registry_removed(struct registry *r);
+/* The console refuses this process, for another machine has the node's identity: whoever of the two
+ * went on would pull the peers' sessions to and fro. All networks are taken down until it gives a map
+ * again; nothing is forgotten. */
+void registry_cloned(struct registry *r);
 /* Asks at once for the map: the whole one, or what changed. */
 void registry_poll_now(struct registry *r, bool whole);
 

@@ -275,6 +275,25 @@ int route_addresses_set(struct route *r, int ifindex, const struct cidr *had, si
 	return 0;
 }
 
+int route_neighbour_update(struct route *r, int ifindex, const struct ip *ip, const struct mac *mac)
+{
+	_Alignas(8) uint8_t buffer[128];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buffer);
+	struct ndmsg *neighbour;
+	int rc;
+
+	nlh->nlmsg_type = RTM_NEWNEIGH;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_REPLACE;
+	neighbour = mnl_nlmsg_put_extra_header(nlh, sizeof(*neighbour));
+	neighbour->ndm_family = (uint8_t)ip->family;
+	neighbour->ndm_ifindex = ifindex;
+	neighbour->ndm_state = NUD_STALE; /* used at once, and verified */
+	mnl_attr_put(nlh, NDA_DST, ip->family == AF_INET ? 4 : 16, ip->b);
+	mnl_attr_put(nlh, NDA_LLADDR, sizeof(mac->b), mac->b);
+	rc = talk(r, nlh, NULL, NULL);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 /* -- lists -- */
 
 struct link_row {

@@ -26,6 +26,11 @@ int route_link_set(
 int route_addresses_set(struct route *r, int ifindex, const struct cidr *had, size_t had_count,
 	const struct cidr *have, size_t have_count, struct err *e);
 
+/* The address is that of this MAC: puts the kernel's neighbour entry right where it has one, and makes
+ * none. 0 or -errno. */
+int route_neighbour_update(
+	struct route *r, int ifindex, const struct ip *ip, const struct mac *mac);
+
 /*
  * Makes the kernel ignore IPv6 router advertisements on an interface (sysctl accept_ra): otherwise
  * any member of a network could give all others a default route. 0 (also on a host without IPv6) or

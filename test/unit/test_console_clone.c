@@ -10,6 +10,7 @@ struct scene {
 	struct suite *s;
 	char node[NETMAP_ID_MAX + 1];
 	uint64_t now_s;
+	uint64_t late_s; /* how long ago the next request was signed */
 };
 
 static struct scene scene_of(void **state, enum clone_policy policy)
@@ -35,8 +36,9 @@ static int hear_any(struct scene *c, uint64_t instance, uint64_t start)
 	assert_true(ip_parse(instance % 2 ? "192.0.2.1" : "192.0.2.2", &address));
 	c->now_s += 10;
 	c->s->p = (struct problem){0};
-	rc = agent_clone_check(
-		c->s->r, c->node, &hello, &address, c->now_s * NS_PER_S, c->now_s, &c->s->p);
+	rc = agent_clone_check(c->s->r, c->node, &hello, c->now_s - c->late_s, &address,
+		c->now_s * NS_PER_S, c->now_s, &c->s->p);
+	c->late_s = 0;
 	if (rc)
 		assert_true(c->s->p.retry_after_s > 0);
 	return rc ? c->s->p.status : 0;
@@ -88,7 +90,7 @@ static int silent(struct scene *c, const struct ip *address)
 {
 	c->s->p = (struct problem){0};
 	return agent_clone_check(
-		c->s->r, c->node, NULL, address, c->now_s * NS_PER_S, c->now_s, &c->s->p);
+		c->s->r, c->node, NULL, c->now_s, address, c->now_s * NS_PER_S, c->now_s, &c->s->p);
 }
 
 static void agents_that_say_nothing(void **state)
@@ -173,6 +175,53 @@ static void stragglers(void **state)
 		assert_int_equal(hear(&c, i, i), 0);
 	}
 	assert_int_equal(ALARMS(&c), 0);
+}
+
+/* What a process that has ended had sent, and the kernel repeats until it gets through. */
+static void late_stragglers(void **state)
+{
+	struct scene c = scene_of(state, CLONE_REENROL);
+
+	for (uint64_t i = 1; i < 10; i++) {
+		assert_int_equal(hear(&c, i, i), 0);
+		for (int k = 0; i > 1 && k < 3; k++) {
+			c.late_s = 31 + 20 * (uint64_t)k;
+			assert_int_equal(hear(&c, i - 1, i - 1), 0);
+			assert_int_equal(hear(&c, i, i), 0);
+		}
+		c.now_s += 60;
+	}
+	assert_int_equal(ALARMS(&c), 0);
+}
+
+/* Of two machines, the first one's clock is behind. */
+static void clocks_that_differ(void **state)
+{
+	struct scene c = scene_of(state, CLONE_ALARM);
+	int rounds = 0;
+
+	assert_int_equal(hear(&c, 1, 1), 0);
+	for (; ALARMS(&c) == 0 && rounds < 60; rounds++) {
+		assert_int_equal(hear(&c, 2, 1), 0);
+		c.late_s = 200;
+		assert_int_equal(hear(&c, 1, 1), 0);
+	}
+	assert_in_range(rounds, 2, 15);
+}
+
+/* The way back to version 0.1, whose agents say nothing: by a token only. */
+static void silent_ones_have_to_enrol(void **state)
+{
+	struct scene c = scene_of(state, CLONE_ALARM);
+	bool locked;
+
+	SUITE_OK(c.s, agent_clone_locked(c.s->r, c.node, true, &locked, &c.s->p));
+	assert_false(locked);
+	assert_int_equal(hear(&c, 1, 1), 0);
+	SUITE_OK(c.s, agent_clone_locked(c.s->r, c.node, false, &locked, &c.s->p));
+	assert_false(locked);
+	SUITE_OK(c.s, agent_clone_locked(c.s->r, c.node, true, &locked, &c.s->p));
+	assert_true(locked);
 }
 
 static void two_machines(void **state)
@@ -268,10 +317,10 @@ static void re_enrol(void **state)
 	const struct ip nowhere = {0};
 	bool locked = true;
 
-	SUITE_OK(c.s, agent_clone_locked(c.s->r, c.node, &locked, &c.s->p));
+	SUITE_OK(c.s, agent_clone_locked(c.s->r, c.node, false, &locked, &c.s->p));
 	assert_false(locked);
 	found_out(&c);
-	SUITE_OK(c.s, agent_clone_locked(c.s->r, c.node, &locked, &c.s->p));
+	SUITE_OK(c.s, agent_clone_locked(c.s->r, c.node, false, &locked, &c.s->p));
 	assert_true(locked);
 	assert_int_equal(hear(&c, 1, 5), 409);
 	assert_int_equal(hear(&c, 2, 6), 409);
@@ -306,8 +355,8 @@ static void a_node_that_is_removed(void **state)
 	assert_int_equal(store_range(c.s->r->store, "/instances/", NULL, 0, &rows), 0);
 	assert_int_equal(rows.count, 0);
 	SUITE_PROBLEM(c.s,
-		agent_clone_check(
-			c.s->r, c.node, &hello, &address, c.now_s * NS_PER_S, c.now_s, &c.s->p),
+		agent_clone_check(c.s->r, c.node, &hello, c.now_s, &address, c.now_s * NS_PER_S,
+			c.now_s, &c.s->p),
 		410, "node_removed");
 }
 
@@ -335,6 +384,9 @@ int main(void)
 		T(a_snapshot_of_the_disk),
 		T(a_snapshot_with_memory),
 		T(stragglers),
+		T(late_stragglers),
+		T(clocks_that_differ),
+		T(silent_ones_have_to_enrol),
 		T(two_machines),
 		T(through_two_consoles),
 		T(reject),
