@@ -41,10 +41,16 @@ int api_org_list(struct console *c, struct request *q)
 
 static int reply_org(struct console *c, struct request *q, int status, const char *id)
 {
-	struct json_object *view;
+	CLEANUP(json) struct json_object *view = NULL;
+	struct json_object *usage;
 	int rc = org_view(c->registry, id, &view, &q->problem);
 
-	return rc ? rc : request_reply(q, status, view);
+	if (!rc)
+		rc = quota_usage(c->registry, id, &usage, &q->problem);
+	if (rc)
+		return rc;
+	json_object_object_add(view, "usage", usage);
+	return request_reply(q, status, STEAL(view));
 }
 
 int api_org_create(struct console *c, struct request *q)

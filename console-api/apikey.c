@@ -241,7 +241,7 @@ static int build_create(struct registry *r, struct store_txn *txn, void *ctx, st
 							    now[21];
 	uint8_t secret[SECRET_LEN];
 	struct json_object *o;
-	int rc = registry_build_in_org(r, txn, org, p);
+	int rc = quota_build_add(r, txn, org, QUOTA_KEYS, 1, p);
 
 	if (!rc && c->spec.user)
 		rc = find_user(r, c, user_id, p);
@@ -373,24 +373,18 @@ static int look_for_console(struct store_txn *txn, void *ctx, const char *index_
 	return 0;
 }
 
-struct removal {
-	const struct actor *actor;
-	const char *id;
-	const char *if_match;
-};
-
 static int build_delete(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
 {
-	struct removal *rm = ctx;
-	struct other_console other = {.id = rm->id};
+	const struct registry_edit *ed = ctx;
+	struct other_console other = {.id = ed->ref};
 	CLEANUP(record) struct record rec = {0};
 	char hash[2 * HASH_LEN + 1];
-	int rc = load(r, rm->actor, rm->id, hash, &rec, p);
+	int rc = load(r, ed->actor, ed->ref, hash, &rec, p);
 
 	if (rc == -ENOENT)
-		return problem_not_found(p, "key", rm->id);
+		return problem_not_found(p, "key", ed->ref);
 	if (!rc)
-		rc = registry_match(rm->if_match, rec.mod_revision, p);
+		rc = registry_match(ed->if_match, rec.mod_revision, p);
 	if (!rc && role_of(rec.o) == ROLE_CONSOLE) {
 		rc = each_key(r, txn, ORG_DEFAULT, look_for_console, &other, p);
 		if (!rc && !other.found)
@@ -403,15 +397,15 @@ static int build_delete(struct registry *r, struct store_txn *txn, void *ctx, st
 		return rc;
 	store_txn_expect(txn, KEY("/apikeys/%s", hash), rec.mod_revision);
 	store_txn_delete(txn, KEY("/apikeys/%s", hash));
-	store_txn_delete(txn, KEY("/org-keys/%s/%s", record_org(rec.o), rm->id));
-	registry_audit_change(txn, rm->actor, "key.delete", "key", rm->id, rec.o, NULL);
+	store_txn_delete(txn, KEY("/org-keys/%s/%s", record_org(rec.o), ed->ref));
+	registry_audit_change(txn, ed->actor, "key.delete", "key", ed->ref, rec.o, NULL);
 	return 0;
 }
 
 int apikey_delete(struct registry *r, const struct actor *actor, const char *id,
 	const char *if_match, struct problem *p)
 {
-	struct removal rm = {.actor = actor, .id = id, .if_match = if_match};
+	struct registry_edit ed = {.actor = actor, .ref = id, .if_match = if_match};
 
-	return registry_transact(r, build_delete, &rm, NULL, p);
+	return registry_edit(r, build_delete, &ed, NULL, p);
 }

@@ -298,11 +298,16 @@ static int finish(struct registry *r, struct store_txn *txn, const struct cloak_
 {
 	CLEANUP(json) struct json_object *before = cloak_policy(doc);
 	CLEANUP(json) struct json_object *next = NULL;
+	size_t had, has;
 	int rc;
 
 	if (json_object_equal(before, policy))
 		return REGISTRY_NO_CHANGE;
+	had = json_object_array_length(rules_of(doc));
+	has = json_object_array_length(rules_of(policy));
 	rc = netconf_build_change(r, txn, &conf->net, p);
+	if (!rc && has > had)
+		rc = quota_build_add(r, txn, conf->net.org, QUOTA_CLOAK_RULES, has - had, p);
 	if (rc)
 		return rc;
 	next = cloak_build_put(txn, conf->net.id, doc, policy, e->confirm_within_s, e->now_s);
@@ -424,9 +429,12 @@ static int build_rule(struct registry *r, struct store_txn *txn, void *ctx, stru
 		json_object_put(body);
 		body = mergepatch_apply(spec, ed->body);
 	} else if (json_object_array_length(rules) >= CLOAK_RULES_MAX) {
-		return problem_set(p, 409, "limit_reached",
+		rc = problem_set(p, 409, "limit_reached",
 			"network \"%s\" has %d rules, as many as there may be", conf.net.spec.name,
 			CLOAK_RULES_MAX);
+		quota_problem(
+			p, QUOTA_CLOAK_RULES, CLOAK_RULES_MAX, json_object_array_length(rules));
+		return rc;
 	}
 	form_init(&f, body, p);
 	rc = cloak_rule_settle(&conf, &f, &rule, p);

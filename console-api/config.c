@@ -16,6 +16,17 @@ static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 
 #define FIELD(name) offsetof(struct config, name)
 
+/* limit_networks, … */
+#define LIMIT(constant, option, standard, text)                                                \
+	{.name = "limit_" #option,                                                             \
+		.type = CONF_INT,                                                              \
+		.offset = FIELD(limits) + QUOTA_##constant * sizeof(int64_t),                  \
+		.min = 0,                                                                      \
+		.max = QUOTA_MAX,                                                              \
+		.default_text = #standard,                                                     \
+		.help = text " of one organization at most, unless it has a limit of its own " \
+			     "(vanctl org set ORG --limits " #option "=NUMBER)."},
+
 static const struct conf_option options[] = {
 	{.name = "state_dir",
 		.type = CONF_STRING,
@@ -171,6 +182,9 @@ static const struct conf_option options[] = {
 		.default_text = "30",
 		.help = "Days for which events (a node joined, went away, …) are kept; 0 keeps them for "
 			"ever. Of one organization at most the last 10000 are."},
+	/* clang-format off */
+	QUOTA_TABLE(LIMIT)
+	/* clang-format on */
 	{.name = "stats_memory_mb",
 		.type = CONF_INT,
 		.offset = FIELD(stats_memory_mb),

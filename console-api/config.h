@@ -4,6 +4,7 @@
 #define CONSOLE_API_CONFIG_H
 
 #include <stdint.h>
+#include "console-api/quota.h"
 #include "lib/addr.h"
 #include "lib/confschema.h"
 
@@ -29,6 +30,7 @@ struct config {
 	int64_t max_connections;
 	int64_t audit_days;
 	int64_t event_days;
+	int64_t limits[QUOTA_COUNT]; /* limit_networks, … */
 	int64_t stats_memory_mb;
 	int64_t stats_save_s;
 	char *metrics_listen; /* NULL: none */

@@ -246,6 +246,7 @@ const struct netobj_kind fip_kind = {
 	.folder = "fips",
 	.id_prefix = "fip",
 	.max = FIP_MAX,
+	.quota = QUOTA_FLOATING_IPS,
 	.settle = settle,
 	.add = add,
 	.claim = claim,

@@ -383,6 +383,7 @@ const struct netobj_kind gateway_kind = {
 	.folder = "gateways",
 	.id_prefix = "gw",
 	.max = GATEWAY_MAX,
+	.quota = QUOTA_GATEWAYS,
 	.settle = settle,
 	.add = add,
 	.answers_to = answers_to,

@@ -121,6 +121,8 @@ static int build_issue(struct registry *r, struct store_txn *txn, void *ctx, str
 	int rc = is->node_ref ? network_of_node(r, is, node_id, p)
 			      : network_by_ref(r, is->actor->org, is->net_ref, &is->net, p);
 
+	if (!rc)
+		rc = quota_build_add(r, txn, is->net.org, QUOTA_TOKENS, 1, p);
 	if (rc)
 		return rc;
 	record_done(&is->rec);
@@ -242,23 +244,17 @@ int jointoken_list(struct registry *r, const char *org, const char *net_ref,
 	return page_list(r, prefix.text, page, view_indexed, (void *)(uintptr_t)org, ret_list, p);
 }
 
-struct revocation {
-	const struct actor *actor;
-	const char *id;
-	const char *if_match;
-};
-
 static int build_revoke(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
 {
-	struct revocation *rv = ctx;
+	const struct registry_edit *ed = ctx;
 	CLEANUP(record) struct record rec = {0};
 	CLEANUP(json) struct json_object *before = NULL;
-	int rc = load(r, rv->actor->org, rv->id, &rec, p);
+	int rc = load(r, ed->actor->org, ed->ref, &rec, p);
 
 	if (rc == -ENOENT)
-		return problem_not_found(p, "token", rv->id);
+		return problem_not_found(p, "token", ed->ref);
 	if (!rc)
-		rc = registry_match(rv->if_match, rec.mod_revision, p);
+		rc = registry_match(ed->if_match, rec.mod_revision, p);
 	if (rc)
 		return rc;
 	if (json_object_get_boolean(json_object_object_get(rec.o, "revoked")))
@@ -267,19 +263,18 @@ static int build_revoke(struct registry *r, struct store_txn *txn, void *ctx, st
 		abort();
 	json_set_bool(rec.o, "revoked", true);
 	json_set_int(rec.o, "dead_s", (int64_t)now_seconds());
-	store_txn_expect(txn, KEY("/tokens/%s", rv->id), rec.mod_revision);
-	registry_put(txn, KEY("/tokens/%s", rv->id), rec.o);
-	registry_audit_change(txn, rv->actor, "token.revoke", "token", rv->id, before, rec.o);
+	store_txn_expect(txn, KEY("/tokens/%s", ed->ref), rec.mod_revision);
+	registry_put(txn, KEY("/tokens/%s", ed->ref), rec.o);
+	registry_audit_change(txn, ed->actor, "token.revoke", "token", ed->ref, before, rec.o);
 	return 0;
 }
 
 int jointoken_revoke(struct registry *r, const struct actor *actor, const char *id,
 	const char *if_match, struct problem *p)
 {
-	struct revocation rv = {.actor = actor, .id = id, .if_match = if_match};
-	int rc = registry_transact(r, build_revoke, &rv, NULL, p);
+	struct registry_edit ed = {.actor = actor, .ref = id, .if_match = if_match};
 
-	return rc < 0 ? rc : 0;
+	return registry_edit(r, build_revoke, &ed, NULL, p);
 }
 
 /* -- parts of transactions -- */

@@ -87,6 +87,16 @@ static int choose_org(struct registry *r, struct request *q)
 	return rc;
 }
 
+/* vanctl of version 0.1 knows no revisions: it changes whatever there is by then, as it always did. */
+static bool is_old_vanctl(struct request *q)
+{
+	static const char name[] = "van/0.1.";
+	const char *agent =
+		MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "User-Agent");
+
+	return agent && !strncmp(agent, name, strlen(name));
+}
+
 /* With the registry's lock held. */
 static int judge_key(struct console *c, struct request *q, const struct auth_client *client)
 {
@@ -108,6 +118,8 @@ static int judge_key(struct console *c, struct request *q, const struct auth_cli
 		return problem_set(&q->problem, 403, "role_too_low",
 			"this needs a key with the role %s; this one has %s", role_name(needed),
 			role_name(q->actor.role));
+	if (route_needs_match(q->route) && !q->if_match && is_old_vanctl(q))
+		q->if_match = "*";
 	if (route_needs_match(q->route) && !q->if_match)
 		return problem_set(&q->problem, 428, "if_match_needed",
 			"read the object first and send its ETag as If-Match; \"*\" means whatever it "

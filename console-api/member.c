@@ -183,7 +183,9 @@ int member_build_add(struct registry *r, struct store_txn *txn, const struct net
 
 	json_object_object_add(member, "macs", macs);
 	json_object_object_add(member, "ips", ips);
-	rc = add_addresses(r, txn, net, &who, wish, ips, p);
+	rc = quota_build_add(r, txn, net->org, QUOTA_MEMBERSHIPS, 1, p);
+	if (!rc)
+		rc = add_addresses(r, txn, net, &who, wish, ips, p);
 	reservations_done(&who.reserved);
 	if (rc)
 		return rc;
@@ -338,15 +340,31 @@ static int view_member(struct registry *r, void *ctx, const struct store_item *i
 	return render(r, ctx, registry_key_tail(item->key), ret_view, NULL, p);
 }
 
-int member_list(struct registry *r, const char *org, const char *net_ref, const struct page *page,
+static int glance(struct registry *r, void *ctx, const struct store_item *item, const char *member,
+	struct json_object **ret_value, struct problem *p)
+{
+	CLEANUP(json) struct json_object *o = NULL;
+
+	(void)ctx;
+	if (strcmp(member, "joined_at") != 0)
+		return node_glance(r, registry_key_tail(item->key), member, ret_value, p);
+	if (json_parse(item->value, strlen(item->value), &o, NULL))
+		return problem_from_store(p, -VAN_E_CORRUPT);
+	*ret_value = json_object_get(json_object_object_get(o, member));
+	return 0;
+}
+
+int member_list(struct registry *r, const char *org, const char *net_ref, const struct page *asked,
 	struct json_object **ret_list, struct problem *p)
 {
+	struct page page = *asked;
 	struct network net;
 	int rc = network_by_ref(r, org, net_ref, &net, p);
 
-	if (rc)
-		return rc;
-	return page_list(r, KEY("/members/%s/", net.id), page, view_member, &net, ret_list, p);
+	page.glance = glance;
+	return rc ? rc
+		  : page_list(
+			    r, KEY("/members/%s/", net.id), &page, view_member, &net, ret_list, p);
 }
 
 /* -- add -- */
@@ -372,6 +390,20 @@ static int resolve(struct registry *r, struct membership *m, struct network *ret
 	if (!rc)
 		rc = node_load(r, m->node_id, ret_node, p);
 	return rc == -ENOENT ? problem_not_found(p, "node", m->node_ref) : rc;
+}
+
+/* The record of the membership too, if it is the one that If-Match means. */
+static int resolve_member(struct registry *r, struct membership *m, struct network *ret_net,
+	struct record *ret_node, struct record *ret_member, struct problem *p)
+{
+	int rc = resolve(r, m, ret_net, ret_node, p);
+
+	if (rc)
+		return rc;
+	rc = registry_load(r, KEY("/members/%s/%s", ret_net->id, m->node_id), ret_member, p);
+	if (rc == -ENOENT)
+		return not_a_member(ret_net, m->node_ref, p);
+	return rc ? rc : registry_match(m->if_match, ret_member->mod_revision, p);
 }
 
 static int build_add(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
@@ -458,15 +490,8 @@ static int build_change(struct registry *r, struct store_txn *txn, void *ctx, st
 	CLEANUP(json) struct json_object *before = NULL;
 	bool changed = false;
 	struct network net;
-	int rc = resolve(r, m, &net, &node, p);
+	int rc = resolve_member(r, m, &net, &node, &member, p);
 
-	if (rc)
-		return rc;
-	rc = registry_load(r, KEY("/members/%s/%s", net.id, m->node_id), &member, p);
-	if (rc == -ENOENT)
-		return not_a_member(&net, m->node_ref, p);
-	if (!rc)
-		rc = registry_match(m->if_match, member.mod_revision, p);
 	if (rc)
 		return rc;
 	if (json_object_deep_copy(member.o, &before, NULL))
@@ -528,15 +553,8 @@ static int build_remove(struct registry *r, struct store_txn *txn, void *ctx, st
 	CLEANUP(record) struct record node = {0};
 	CLEANUP(record) struct record member = {0};
 	struct network net;
-	int rc = resolve(r, m, &net, &node, p);
+	int rc = resolve_member(r, m, &net, &node, &member, p);
 
-	if (rc)
-		return rc;
-	rc = registry_load(r, KEY("/members/%s/%s", net.id, m->node_id), &member, p);
-	if (rc == -ENOENT)
-		return not_a_member(&net, m->node_ref, p);
-	if (!rc)
-		rc = registry_match(m->if_match, member.mod_revision, p);
 	if (!rc)
 		rc = member_build_remove(r, txn, net.id, m->node_id, p);
 	if (!rc)

@@ -190,20 +190,20 @@ void netobj_build_delete(struct store_txn *txn, const struct netobj_kind *kind, 
 /* -- create -- */
 
 struct edit {
-	const struct actor *actor;
+	struct registry_edit e;
 	const struct netobj_kind *kind;
 	const char *net_ref;
-	const char *ref;
-	struct json_object *body;
-	const char *if_match;
-	char id[NETMAP_ID_MAX + 1];
 };
 
-static int too_many(const struct edit *ed, const struct network *net, struct problem *p)
+static int too_many(
+	const struct edit *ed, const struct network *net, uint64_t count, struct problem *p)
 {
-	return problem_set(p, 409, "limit_reached",
+	int rc = problem_set(p, 409, "limit_reached",
 		"network \"%s\" has %zu %ss, as many as there may be", net->spec.name,
 		ed->kind->max, ed->kind->called);
+
+	quota_problem(p, ed->kind->quota, ed->kind->max, count);
+	return rc;
 }
 
 static void audit(struct store_txn *txn, const struct edit *ed, const char *verb,
@@ -212,7 +212,7 @@ static void audit(struct store_txn *txn, const struct edit *ed, const char *verb
 	char action[64];
 
 	snprintf(action, sizeof(action), "%s.%s", ed->kind->noun, verb);
-	registry_audit_change(txn, ed->actor, action, ed->kind->noun, ed->id, before, after);
+	registry_audit_change(txn, ed->e.actor, action, ed->kind->noun, ed->e.id, before, after);
 }
 
 static int build_create(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
@@ -222,7 +222,7 @@ static int build_create(struct registry *r, struct store_txn *txn, void *ctx, st
 	CLEANUP(netconf) struct netconf conf = {0};
 	uint64_t count = 0;
 	struct form f;
-	int rc = netconf_load(r, txn, ed->actor->org, ed->net_ref, NULL, &conf, p);
+	int rc = netconf_load(r, txn, ed->e.actor->org, ed->net_ref, NULL, &conf, p);
 
 	if (rc)
 		return rc;
@@ -230,15 +230,18 @@ static int build_create(struct registry *r, struct store_txn *txn, void *ctx, st
 	if (rc)
 		return problem_from_store(p, rc);
 	if (count >= ed->kind->max)
-		return too_many(ed, &conf.net, p);
-	registry_new_id(ed->kind->id_prefix, ed->id);
-	form_init(&f, ed->body, p);
-	rc = ed->kind->settle(&conf, ed->id, &f, &spec, p);
+		return too_many(ed, &conf.net, count, p);
+	rc = quota_build_add(r, txn, conf.net.org, ed->kind->quota, 1, p);
+	if (rc)
+		return rc;
+	registry_new_id(ed->kind->id_prefix, ed->e.id);
+	form_init(&f, ed->e.body, p);
+	rc = ed->kind->settle(&conf, ed->e.id, &f, &spec, p);
 	if (!rc)
 		rc = netconf_build_change(r, txn, &conf.net, p);
 	if (rc)
 		return rc;
-	netobj_build_put(txn, ed->kind, conf.net.id, ed->id, NULL, spec);
+	netobj_build_put(txn, ed->kind, conf.net.id, ed->e.id, NULL, spec);
 	audit(txn, ed, "create", NULL, spec);
 	return 0;
 }
@@ -247,12 +250,9 @@ int netobj_create(struct registry *r, const struct actor *actor, const struct ne
 	const char *net_ref, struct json_object *body, char ret_id[NETMAP_ID_MAX + 1],
 	struct problem *p)
 {
-	struct edit ed = {.actor = actor, .kind = kind, .net_ref = net_ref, .body = body};
-	int rc = registry_transact(r, build_create, &ed, NULL, p);
+	struct edit ed = {.e = {.actor = actor, .body = body}, .kind = kind, .net_ref = net_ref};
 
-	if (!rc)
-		memcpy(ret_id, ed.id, sizeof(ed.id));
-	return rc;
+	return registry_edit(r, build_create, &ed.e, ret_id, p);
 }
 
 /* -- change -- */
@@ -267,22 +267,22 @@ static int build_change(struct registry *r, struct store_txn *txn, void *ctx, st
 	CLEANUP(json) struct json_object *after = NULL;
 	struct network net;
 	struct form f;
-	int rc = network_by_ref(r, ed->actor->org, ed->net_ref, &net, p);
+	int rc = network_by_ref(r, ed->e.actor->org, ed->net_ref, &net, p);
 
 	if (!rc)
-		rc = find(r, ed->kind, &net, ed->ref, &rec, p);
+		rc = find(r, ed->kind, &net, ed->e.ref, &rec, p);
 	if (!rc)
-		rc = registry_match(ed->if_match, rec.mod_revision, p);
+		rc = registry_match(ed->e.if_match, rec.mod_revision, p);
 	if (rc)
 		return rc;
-	snprintf(ed->id, sizeof(ed->id), "%s", record_text(rec.o, "id"));
-	rc = netconf_load(r, txn, net.org, net.id, ed->id, &conf, p);
+	snprintf(ed->e.id, sizeof(ed->e.id), "%s", record_text(rec.o, "id"));
+	rc = netconf_load(r, txn, net.org, net.id, ed->e.id, &conf, p);
 	if (rc)
 		return rc;
 	before = netobj_spec(rec.o);
-	merged = mergepatch_apply(before, ed->body);
+	merged = mergepatch_apply(before, ed->e.body);
 	form_init(&f, merged, p);
-	rc = ed->kind->settle(&conf, ed->id, &f, &after, p);
+	rc = ed->kind->settle(&conf, ed->e.id, &f, &after, p);
 	if (rc)
 		return rc;
 	if (json_object_equal(before, after))
@@ -290,7 +290,7 @@ static int build_change(struct registry *r, struct store_txn *txn, void *ctx, st
 	rc = netconf_build_change(r, txn, &conf.net, p);
 	if (rc)
 		return rc;
-	netobj_build_put(txn, ed->kind, net.id, ed->id, rec.o, after);
+	netobj_build_put(txn, ed->kind, net.id, ed->e.id, rec.o, after);
 	audit(txn, ed, "change", before, after);
 	return 0;
 }
@@ -299,17 +299,11 @@ int netobj_change(struct registry *r, const struct actor *actor, const struct ne
 	const char *net_ref, const char *ref, struct json_object *patch, const char *if_match,
 	char ret_id[NETMAP_ID_MAX + 1], struct problem *p)
 {
-	struct edit ed = {.actor = actor,
+	struct edit ed = {.e = {.actor = actor, .ref = ref, .body = patch, .if_match = if_match},
 		.kind = kind,
-		.net_ref = net_ref,
-		.ref = ref,
-		.body = patch,
-		.if_match = if_match};
-	int rc = registry_transact(r, build_change, &ed, NULL, p);
+		.net_ref = net_ref};
 
-	if (rc >= 0)
-		memcpy(ret_id, ed.id, sizeof(ed.id));
-	return rc < 0 ? rc : 0;
+	return registry_edit(r, build_change, &ed.e, ret_id, p);
 }
 
 /* -- delete -- */
@@ -319,18 +313,18 @@ static int build_delete(struct registry *r, struct store_txn *txn, void *ctx, st
 	struct edit *ed = ctx;
 	CLEANUP(record) struct record rec = {0};
 	struct network net;
-	int rc = network_by_ref(r, ed->actor->org, ed->net_ref, &net, p);
+	int rc = network_by_ref(r, ed->e.actor->org, ed->net_ref, &net, p);
 
 	if (!rc)
-		rc = find(r, ed->kind, &net, ed->ref, &rec, p);
+		rc = find(r, ed->kind, &net, ed->e.ref, &rec, p);
 	if (!rc)
-		rc = registry_match(ed->if_match, rec.mod_revision, p);
+		rc = registry_match(ed->e.if_match, rec.mod_revision, p);
 	if (!rc)
 		rc = netconf_build_change(r, txn, &net, p);
 	if (rc)
 		return rc;
-	snprintf(ed->id, sizeof(ed->id), "%s", record_text(rec.o, "id"));
-	netobj_build_delete(txn, ed->kind, net.id, ed->id, rec.o);
+	snprintf(ed->e.id, sizeof(ed->e.id), "%s", record_text(rec.o, "id"));
+	netobj_build_delete(txn, ed->kind, net.id, ed->e.id, rec.o);
 	audit(txn, ed, "delete", rec.o, NULL);
 	return 0;
 }
@@ -338,8 +332,9 @@ static int build_delete(struct registry *r, struct store_txn *txn, void *ctx, st
 int netobj_delete(struct registry *r, const struct actor *actor, const struct netobj_kind *kind,
 	const char *net_ref, const char *ref, const char *if_match, struct problem *p)
 {
-	struct edit ed = {
-		.actor = actor, .kind = kind, .net_ref = net_ref, .ref = ref, .if_match = if_match};
+	struct edit ed = {.e = {.actor = actor, .ref = ref, .if_match = if_match},
+		.kind = kind,
+		.net_ref = net_ref};
 
-	return registry_transact(r, build_delete, &ed, NULL, p);
+	return registry_edit(r, build_delete, &ed.e, NULL, p);
 }

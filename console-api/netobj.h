@@ -23,6 +23,7 @@ struct netobj_kind {
 	const char *folder;    /* of its keys: "gateways" */
 	const char *id_prefix; /* "gw" */
 	size_t max;            /* in a network */
+	enum quota quota;      /* of the organization */
 
 	/*
 	 * Reads a specification to the form's end, checks it against the network and adds the

@@ -170,7 +170,7 @@ int network_build_create(struct registry *r, struct store_txn *txn, struct netwo
 	registry_new_id("net", net->id);
 	net->van_id = alloc_random_van_id();
 	registry_now_text(net->created_at);
-	rc = registry_build_in_org(r, txn, net->org, p);
+	rc = quota_build_add(r, txn, net->org, QUOTA_NETWORKS, 1, p);
 	if (!rc)
 		rc = registry_build_name(r, txn, net->org, "network", net->spec.name, net->id, p);
 	if (rc)
@@ -214,14 +214,6 @@ int network_create(struct registry *r, const struct actor *actor, const struct n
 
 /* -- change -- */
 
-struct change {
-	const struct actor *actor;
-	const char *ref;
-	struct json_object *patch;
-	const char *if_match;
-	char id[NETMAP_ID_MAX + 1];
-};
-
 static bool same_prefix(const struct cidr *a, const struct cidr *b)
 {
 	return a->ip.family == b->ip.family && a->prefix == b->prefix &&
@@ -245,66 +237,43 @@ static int check_fixed(
 
 static int build_change(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
 {
-	struct change *c = ctx;
+	struct registry_edit *ed = ctx;
 	CLEANUP(json) struct json_object *before = NULL;
 	CLEANUP(json) struct json_object *merged = NULL;
 	CLEANUP(json) struct json_object *after = NULL;
 	CLEANUP(record) struct record rec = {0};
 	struct network net, old;
-	int rc = registry_resolve(r, c->actor->org, "network", c->ref, c->id, p);
+	int rc = registry_load_named(r, ed->actor->org, "network", ed, &rec, p);
 
-	if (!rc)
-		rc = registry_load(r, KEY("/nets/%s", c->id), &rec, p);
-	if (rc)
-		return rc == -ENOENT ? problem_not_found(p, "network", c->ref) : rc;
-	rc = registry_match(c->if_match, rec.mod_revision, p);
 	if (rc)
 		return rc;
 	if (!network_from_record(&rec, &old))
 		return problem_from_store(p, -VAN_E_CORRUPT);
 	net = old;
 	before = network_spec_to_json(&old.spec, json_object_object_get(rec.o, "labels"));
-	merged = mergepatch_apply(before, c->patch);
+	merged = mergepatch_apply(before, ed->body);
 	rc = network_spec_from_json(merged, &net.spec, p);
 	if (!rc)
 		rc = check_fixed(&old.spec, &net.spec, p);
 	if (rc)
 		return rc;
 	after = network_to_json(&net, net.spec.labels);
-	if (json_object_equal(after, rec.o))
-		return REGISTRY_NO_CHANGE;
-	rc = registry_build_rename(
-		r, txn, net.org, "network", old.spec.name, net.spec.name, net.id, p);
-	if (rc)
-		return rc;
-	store_txn_expect(txn, KEY("/nets/%s", net.id), rec.mod_revision);
-	registry_put(txn, KEY("/nets/%s", net.id), after);
-	registry_touch_network(txn, net.id);
-	registry_audit_change(txn, c->actor, "network.change", "network", net.id, rec.o, after);
-	return 0;
+	rc = registry_build_changed(r, txn, net.org, "network", ed, &rec, after, p);
+	if (!rc)
+		registry_touch_network(txn, net.id);
+	return rc;
 }
 
 int network_change(struct registry *r, const struct actor *actor, const char *ref,
 	struct json_object *patch, const char *if_match, char ret_id[NETMAP_ID_MAX + 1],
 	struct problem *p)
 {
-	struct change c = {.actor = actor, .ref = ref, .patch = patch, .if_match = if_match};
-	int rc = registry_transact(r, build_change, &c, NULL, p);
+	struct registry_edit ed = {.actor = actor, .ref = ref, .body = patch, .if_match = if_match};
 
-	if (rc < 0)
-		return rc;
-	memcpy(ret_id, c.id, sizeof(c.id));
-	return 0;
+	return registry_edit(r, build_change, &ed, ret_id, p);
 }
 
 /* -- delete -- */
-
-struct delete
-{
-	const struct actor *actor;
-	const char *ref;
-	const char *if_match;
-};
 
 /*
  * Members and tokens go in the same transaction. Who adds one meanwhile touches /maprev/net/ID,
@@ -312,25 +281,22 @@ struct delete
  */
 static int build_delete(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
 {
-	struct delete *d = ctx;
+	struct registry_edit *ed = ctx;
 	CLEANUP(store_items) struct store_items members = {0};
 	CLEANUP(store_item) struct store_item maprev = {0};
 	CLEANUP(record) struct record rec = {0};
-	struct network net = {0};
-	int rc = network_by_ref(r, d->actor->org, d->ref, &net, p);
+	struct network net;
+	int rc = registry_load_named(r, ed->actor->org, "network", ed, &rec, p);
 
-	if (!rc)
-		rc = registry_match(d->if_match, net.mod_revision, p);
-	if (!rc)
-		rc = registry_load(r, KEY("/nets/%s", net.id), &rec, p);
 	if (rc)
-		return rc == -ENOENT ? problem_from_store(p, -EBUSY) : rc;
+		return rc;
+	if (!network_from_record(&rec, &net))
+		return problem_from_store(p, -VAN_E_CORRUPT);
 	rc = store_get(r->store, KEY("/maprev/net/%s", net.id), &maprev);
 	if (!rc)
 		rc = store_range(r->store, KEY("/members/%s/", net.id), NULL, 0, &members);
 	if (rc)
 		return problem_from_store(p, rc == -ENOENT ? -VAN_E_CORRUPT : rc);
-	store_txn_expect(txn, KEY("/nets/%s", net.id), net.mod_revision);
 	store_txn_expect(txn, KEY("/maprev/net/%s", net.id), maprev.mod_revision);
 	for (size_t i = 0; i < members.count; i++) {
 		rc = member_build_remove(
@@ -343,45 +309,32 @@ static int build_delete(struct registry *r, struct store_txn *txn, void *ctx, st
 		rc = netconf_build_delete_all(r, txn, net.id, p);
 	if (rc)
 		return rc;
-	store_txn_delete(txn, KEY("/nets/%s", net.id));
-	store_txn_delete(txn, KEY("/names/%s/network/%s", net.org, net.spec.name));
 	store_txn_delete(txn, KEY("/van/%06x", net.van_id));
 	store_txn_delete(txn, KEY("/maprev/net/%s", net.id));
-	registry_audit_change(txn, d->actor, "network.delete", "network", net.id, rec.o, NULL);
+	registry_build_deleted(txn, net.org, "network", ed, &rec);
 	return 0;
 }
 
 int network_delete(struct registry *r, const struct actor *actor, const char *ref,
 	const char *if_match, struct problem *p)
 {
-	struct delete d = {.actor = actor, .ref = ref, .if_match = if_match};
-	int rc = registry_transact(r, build_delete, &d, NULL, p);
+	struct registry_edit ed = {.actor = actor, .ref = ref, .if_match = if_match};
+	int rc = registry_edit(r, build_delete, &ed, NULL, p);
 
 	/* More than the store takes at once: part by part. */
 	while (rc == -E2BIG) {
 		*p = (struct problem){0};
 		rc = network_empty_some(r, actor, ref, if_match, p);
 		if (!rc)
-			rc = registry_transact(r, build_delete, &d, NULL, p);
+			rc = registry_edit(r, build_delete, &ed, NULL, p);
 	}
 	return rc;
 }
 
 /* -- list -- */
 
-/* Of an index of names. */
-static int view_named(struct registry *r, void *ctx, const struct store_item *item,
-	struct json_object **ret_view, struct problem *p)
-{
-	char id[NETMAP_ID_MAX + 1];
-	int rc = registry_index_value(item, id, p);
-
-	(void)ctx;
-	return rc ? rc : network_view(r, id, ret_view, p);
-}
-
 int network_list(struct registry *r, const char *org, const struct page *page,
 	struct json_object **ret_list, struct problem *p)
 {
-	return page_list(r, KEY("/names/%s/network/", org), page, view_named, NULL, ret_list, p);
+	return registry_list_named(r, org, "network", network_view, page, ret_list, p);
 }

@@ -70,25 +70,57 @@ static struct json_object *labels_of(struct json_object *node)
 	return labels ? json_object_get(labels) : json_object_new_object();
 }
 
-void node_view_soft(struct registry *r, struct json_object *node, struct json_object *view)
+/* Seconds since 1970; 0: never. */
+static uint64_t seen_s(struct registry *r, const char *id, bool *ret_online)
 {
-	const char *id = record_text(node, "id");
 	const struct soft_node *soft = soft_find(r->soft, id);
 	uint64_t now_ns = clock_boottime_ns(), seen_s = 0;
-	bool online = soft_online(r->soft, id, now_ns);
-	char text[21];
 
-	if (!online)
-		online = presence_elsewhere(r, id, now_ns, &seen_s);
+	*ret_online =
+		soft_online(r->soft, id, now_ns) || presence_elsewhere(r, id, now_ns, &seen_s);
 	if (soft && soft->seen_wall_ns / NS_PER_S > seen_s)
 		seen_s = soft->seen_wall_ns / NS_PER_S;
-	if (seen_s)
-		clock_format_rfc3339(seen_s * NS_PER_S, text);
+	return seen_s;
+}
+
+/* null when it was never seen. */
+static struct json_object *last_seen(uint64_t seen_s)
+{
+	char text[21];
+
+	if (!seen_s)
+		return NULL;
+	clock_format_rfc3339(seen_s * NS_PER_S, text);
+	return json_object_new_string(text);
+}
+
+void node_view_soft(struct registry *r, struct json_object *node, struct json_object *view)
+{
+	bool online;
+	uint64_t at_s = seen_s(r, record_text(node, "id"), &online);
+
 	json_set_bool(view, "online", online);
-	json_set_string(view, "last_seen", seen_s ? text : NULL);
+	json_object_object_add(view, "last_seen", last_seen(at_s));
 	copy_member(view, node, "teps");
 	copy_member(view, node, "nat");
 	copy_member(view, node, "version");
+}
+
+int node_glance(struct registry *r, const char *id, const char *member,
+	struct json_object **ret_value, struct problem *p)
+{
+	CLEANUP(record) struct record rec = {0};
+	bool online;
+	int rc;
+
+	if (!strcmp(member, "last_seen")) {
+		*ret_value = last_seen(seen_s(r, id, &online));
+		return 0;
+	}
+	rc = node_load(r, id, &rec, p);
+	if (!rc)
+		*ret_value = json_object_get(json_object_object_get(rec.o, member));
+	return rc;
 }
 
 static int networks_of(
@@ -156,21 +188,29 @@ int node_view(struct registry *r, const char *id, struct json_object **ret_view,
 	return 0;
 }
 
-/* Of an index of names. */
-static int view_named(struct registry *r, void *ctx, const struct store_item *item,
-	struct json_object **ret_view, struct problem *p)
+static int view_listed(
+	struct registry *r, const char *id, struct json_object **ret_view, struct problem *p)
+{
+	return node_view(r, id, ret_view, NULL, p);
+}
+
+static int glance_named(struct registry *r, void *ctx, const struct store_item *item,
+	const char *member, struct json_object **ret_value, struct problem *p)
 {
 	char id[NETMAP_ID_MAX + 1];
 	int rc = registry_index_value(item, id, p);
 
 	(void)ctx;
-	return rc ? rc : node_view(r, id, ret_view, NULL, p);
+	return rc ? rc : node_glance(r, id, member, ret_value, p);
 }
 
-int node_list(struct registry *r, const char *org, const struct page *page,
+int node_list(struct registry *r, const char *org, const struct page *asked,
 	struct json_object **ret_list, struct problem *p)
 {
-	return page_list(r, KEY("/names/%s/node/", org), page, view_named, NULL, ret_list, p);
+	struct page page = *asked;
+
+	page.glance = glance_named;
+	return registry_list_named(r, org, "node", view_listed, &page, ret_list, p);
 }
 
 /* -- names -- */
@@ -329,35 +369,22 @@ static int spec_from_json(struct json_object *o, struct node_spec *ret_spec, str
 	return form_end(&f);
 }
 
-struct change {
-	const struct actor *actor;
-	const char *ref;
-	struct json_object *patch;
-	const char *if_match;
-	char id[NETMAP_ID_MAX + 1];
-};
-
 static int build_change(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
 {
-	struct change *c = ctx;
+	struct registry_edit *ed = ctx;
 	CLEANUP(json) struct json_object *old = NULL;
 	CLEANUP(json) struct json_object *merged = NULL;
 	CLEANUP(record) struct record before = {0};
 	CLEANUP(record) struct record after = {0};
 	struct node_spec spec;
-	int rc = node_by_ref(r, c->actor->org, c->ref, c->id, p);
+	int rc = registry_load_named(r, ed->actor->org, "node", ed, &before, p);
 
 	if (!rc)
-		rc = node_load(r, c->id, &before, p);
-	if (!rc)
-		rc = node_load(r, c->id, &after, p);
+		rc = node_load(r, ed->id, &after, p);
 	if (rc)
-		return rc == -ENOENT ? problem_not_found(p, "node", c->ref) : rc;
-	rc = registry_match(c->if_match, before.mod_revision, p);
-	if (rc)
-		return rc;
+		return rc == -ENOENT ? problem_not_found(p, "node", ed->ref) : rc;
 	old = spec_to_json(before.o);
-	merged = mergepatch_apply(old, c->patch);
+	merged = mergepatch_apply(old, ed->body);
 	rc = spec_from_json(merged, &spec, p);
 	if (rc)
 		return rc;
@@ -373,27 +400,23 @@ static int build_change(struct registry *r, struct store_txn *txn, void *ctx, st
 
 	if (json_object_equal(old, new))
 		return REGISTRY_NO_CHANGE;
-	store_txn_expect(txn, KEY("/nodes/%s", c->id), before.mod_revision);
-	registry_put(txn, KEY("/nodes/%s", c->id), after.o);
-	registry_audit_change(txn, c->actor, "node.change", "node", c->id, before.o, after.o);
+	store_txn_expect(txn, KEY("/nodes/%s", ed->id), before.mod_revision);
+	registry_put(txn, KEY("/nodes/%s", ed->id), after.o);
+	registry_audit_change(txn, ed->actor, "node.change", "node", ed->id, before.o, after.o);
 	if (node_is_active(before.o) == !spec.disabled)
 		return 0;
 	registry_event(txn, record_org(after.o), spec.disabled ? EVENT_WARNING : EVENT_INFO, "node",
-		c->id, "%s was %s", spec.name, spec.disabled ? "disabled" : "enabled");
-	return registry_press_networks_of(r, txn, c->id, p);
+		ed->id, "%s was %s", spec.name, spec.disabled ? "disabled" : "enabled");
+	return registry_press_networks_of(r, txn, ed->id, p);
 }
 
 int node_change(struct registry *r, const struct actor *actor, const char *ref,
 	struct json_object *patch, const char *if_match, char ret_id[NETMAP_ID_MAX + 1],
 	struct problem *p)
 {
-	struct change c = {.actor = actor, .ref = ref, .patch = patch, .if_match = if_match};
-	int rc = registry_transact(r, build_change, &c, NULL, p);
+	struct registry_edit ed = {.actor = actor, .ref = ref, .body = patch, .if_match = if_match};
 
-	if (rc < 0)
-		return rc;
-	memcpy(ret_id, c.id, sizeof(c.id));
-	return 0;
+	return registry_edit(r, build_change, &ed, ret_id, p);
 }
 
 /* -- other keys -- */
@@ -446,12 +469,9 @@ int node_build_rekey(struct registry *r, struct store_txn *txn, struct record *r
 /* -- removal -- */
 
 struct removal {
-	const struct actor *actor;
-	const char *ref;
-	const char *if_match;
+	struct registry_edit ed;
 	const char *action;
 	const char *absence_s; /* why, when nobody asked for it; or NULL */
-	char id[NETMAP_ID_MAX + 1];
 };
 
 static void put_tombstone(struct store_txn *txn, const char *id, struct json_object *node)
@@ -505,34 +525,29 @@ static int build_remove(struct registry *r, struct store_txn *txn, void *ctx, st
 	CLEANUP(record) struct record rec = {0};
 	char hex[2 * KEY_LEN + 1];
 	struct key key;
-	int rc = node_by_ref(r, rm->actor->org, rm->ref, rm->id, p);
+	const char *id = rm->ed.id;
+	int rc = registry_load_named(r, rm->ed.actor->org, "node", &rm->ed, &rec, p);
 
-	if (!rc)
-		rc = node_load(r, rm->id, &rec, p);
-	if (rc == -ENOENT)
-		return problem_not_found(p, "node", rm->ref);
-	if (!rc)
-		rc = registry_match(rm->if_match, rec.mod_revision, p);
 	if (rc)
 		return rc;
 	/* Who adds the node to a network meanwhile touches /maprev/node/ID. */
-	rc = store_get(r->store, KEY("/maprev/node/%s", rm->id), &maprev);
+	rc = store_get(r->store, KEY("/maprev/node/%s", id), &maprev);
 	if (!rc)
-		rc = store_range(r->store, KEY("/node-nets/%s/", rm->id), NULL, 0, &nets);
+		rc = store_range(r->store, KEY("/node-nets/%s/", id), NULL, 0, &nets);
 	if (rc)
 		return problem_from_store(p, rc == -ENOENT ? -VAN_E_CORRUPT : rc);
-	store_txn_expect(txn, KEY("/nodes/%s", rm->id), rec.mod_revision);
-	store_txn_expect(txn, KEY("/maprev/node/%s", rm->id), maprev.mod_revision);
+	store_txn_expect(txn, KEY("/nodes/%s", id), rec.mod_revision);
+	store_txn_expect(txn, KEY("/maprev/node/%s", id), maprev.mod_revision);
 	for (size_t i = 0; i < nets.count; i++) {
 		const char *net_id = registry_key_tail(nets.items[i].key);
 
-		rc = member_build_remove(r, txn, net_id, rm->id, p);
+		rc = member_build_remove(r, txn, net_id, id, p);
 		if (!rc)
-			rc = netconf_build_forget(r, txn, rm->actor, net_id, rm->id, p);
+			rc = netconf_build_forget(r, txn, rm->ed.actor, net_id, id, p);
 		if (rc)
 			return rc == -ENOENT ? problem_from_store(p, -EBUSY) : rc;
 	}
-	store_txn_delete(txn, KEY("/nodes/%s", rm->id));
+	store_txn_delete(txn, KEY("/nodes/%s", id));
 	store_txn_delete(
 		txn, KEY("/names/%s/node/%s", record_org(rec.o), record_text(rec.o, "name")));
 	if (key_parse(record_text(rec.o, "public_key"), &key)) {
@@ -543,18 +558,18 @@ static int build_remove(struct registry *r, struct store_txn *txn, void *ctx, st
 		hash_hex(key.bytes, KEY_LEN, hex);
 		store_txn_delete(txn, KEY("/sign-keys/%s", hex));
 	}
-	store_txn_delete(txn, KEY("/ephemeral/%s", rm->id));
-	store_txn_delete(txn, KEY("/maprev/node/%s", rm->id));
-	store_txn_delete(txn, KEY("/instances/%s", rm->id));
-	store_txn_delete(txn, KEY("/online/%s", rm->id));
-	put_tombstone(txn, rm->id, rec.o);
-	registry_audit_change(txn, rm->actor, rm->action, "node", rm->id, rec.o, NULL);
+	store_txn_delete(txn, KEY("/ephemeral/%s", id));
+	store_txn_delete(txn, KEY("/maprev/node/%s", id));
+	store_txn_delete(txn, KEY("/instances/%s", id));
+	store_txn_delete(txn, KEY("/online/%s", id));
+	put_tombstone(txn, id, rec.o);
+	registry_audit_change(txn, rm->ed.actor, rm->action, "node", id, rec.o, NULL);
 	if (rm->absence_s)
-		registry_event(txn, record_org(rec.o), EVENT_INFO, "node", rm->id,
+		registry_event(txn, record_org(rec.o), EVENT_INFO, "node", id,
 			"%s, which is ephemeral, was not heard for %s s and is deleted",
 			record_text(rec.o, "name"), rm->absence_s);
 	else
-		registry_event(txn, record_org(rec.o), EVENT_INFO, "node", rm->id, "%s was deleted",
+		registry_event(txn, record_org(rec.o), EVENT_INFO, "node", id, "%s was deleted",
 			record_text(rec.o, "name"));
 	return 0;
 }
@@ -563,11 +578,11 @@ int node_remove(struct registry *r, const struct actor *actor, const char *ref,
 	const char *if_match, struct problem *p)
 {
 	struct removal rm = {
-		.actor = actor, .ref = ref, .if_match = if_match, .action = "node.delete"};
-	int rc = registry_transact(r, build_remove, &rm, NULL, p);
+		.ed = {.actor = actor, .ref = ref, .if_match = if_match}, .action = "node.delete"};
+	int rc = registry_edit(r, build_remove, &rm.ed, NULL, p);
 
 	if (!rc)
-		soft_forget(r->soft, rm.id);
+		soft_forget(r->soft, rm.ed.id);
 	return rc;
 }
 
@@ -582,8 +597,7 @@ void node_reap_ephemeral(struct registry *r, uint64_t now_ns, size_t max)
 		/* The value is the allowed absence in seconds. */
 		uint64_t allowed_ns = strtoull(marks.items[i].value, NULL, 10) * NS_PER_S;
 		struct actor actor = {.who = "console"};
-		struct removal rm = {.actor = &actor,
-			.ref = id,
+		struct removal rm = {.ed = {.actor = &actor, .ref = id},
 			.action = "node.expire",
 			.absence_s = marks.items[i].value};
 		CLEANUP(record) struct record rec = {0};
@@ -603,7 +617,7 @@ void node_reap_ephemeral(struct registry *r, uint64_t now_ns, size_t max)
 		max--;
 		if (!node_load(r, id, &rec, &p))
 			snprintf(actor.org, sizeof(actor.org), "%s", record_org(rec.o));
-		if (registry_transact(r, build_remove, &rm, NULL, &p)) {
+		if (registry_edit(r, build_remove, &rm.ed, NULL, &p)) {
 			log_warn("cannot remove the ephemeral node %s: %s", id, p.detail);
 			continue;
 		}

@@ -59,6 +59,10 @@ int node_build_rename(struct registry *r, struct store_txn *txn, struct record *
 
 /* The soft members of a node or member object: online, last_seen; teps, nat, version as stored. */
 void node_view_soft(struct registry *r, struct json_object *node, struct json_object *view);
+/* What a node's view or that of one of its memberships says at this member, without the rest: any of
+ * the record, or last_seen. Owned by the caller; NULL: null. */
+int node_glance(struct registry *r, const char *id, const char *member,
+	struct json_object **ret_value, struct problem *p);
 
 /* Fills a label of at most NETMAP_NAME_MAX - 6 characters from any text; "node" when nothing of it
  * can stay. */

@@ -11,32 +11,42 @@
 #include "lib/cleanup.h"
 #include "lib/json.h"
 #include "lib/log.h"
-#include "lib/mergepatch.h"
 
 #define MIGRATE_STEP 30 /* keys in one transaction */
+
+/* What a client may set. */
+struct org_spec {
+	char name[NETMAP_NAME_MAX + 1];
+	char description[ORG_DESCRIPTION_MAX + 1];
+	struct json_object *limits; /* owned; NULL: none of its own */
+};
 
 static int spec_from_json(struct json_object *o, struct org_spec *ret_spec, struct problem *p)
 {
 	struct form f;
+	int rc;
 
 	*ret_spec = (struct org_spec){0};
 	form_init(&f, o, p);
 	form_name(&f, "name", FORM_REQUIRED, ret_spec->name);
 	form_line(&f, "description", FORM_OPTIONAL, ret_spec->description,
 		sizeof(ret_spec->description));
-	return form_end(&f);
+	quota_read(&f, &ret_spec->limits);
+	rc = form_end(&f);
+	if (rc)
+		json_object_put(ret_spec->limits);
+	return rc;
 }
 
-static struct json_object *org_to_json(
-	const char *id, const struct org_spec *spec, const char *created_at)
+/* Takes the limits. */
+static void set_spec(struct json_object *o, const struct org_spec *spec)
 {
-	struct json_object *o = json_object_new_object();
-
 	json_set_string(o, "name", spec->name);
 	json_set_string(o, "description", spec->description[0] ? spec->description : NULL);
-	json_set_string(o, "id", id);
-	json_set_string(o, "created_at", created_at);
-	return o;
+	if (spec->limits)
+		json_object_object_add(o, "limits", spec->limits);
+	else
+		json_object_object_del(o, "limits");
 }
 
 int org_by_ref(struct registry *r, const struct actor *actor, const char *ref,
@@ -61,6 +71,8 @@ int org_view(struct registry *r, const char *id, struct json_object **ret_view, 
 	if (rc)
 		return rc == -ENOENT ? problem_not_found(p, "organization", id) : rc;
 	record_empty_is_null(rec.o, "description");
+	json_object_object_add(
+		rec.o, "limits", quota_view(json_object_object_get(rec.o, "limits")));
 	json_set_int(rec.o, "revision", (int64_t)rec.mod_revision);
 	*ret_view = STEAL(rec.o);
 	return 0;
@@ -90,112 +102,73 @@ int org_list(struct registry *r, const struct actor *actor, const struct page *p
 
 /* -- create -- */
 
-struct create {
-	const struct actor *actor;
-	struct org_spec spec;
-	char id[NETMAP_ID_MAX + 1];
-};
-
 static int build_create(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
 {
-	struct create *c = ctx;
-	CLEANUP(json) struct json_object *o = NULL;
-	char now[21];
-	int rc;
+	struct registry_edit *ed = ctx;
+	CLEANUP(json) struct json_object *o = json_object_new_object();
+	struct org_spec spec;
+	int rc = spec_from_json(ed->body, &spec, p);
 
-	registry_new_id("org", c->id);
-	rc = registry_build_name(r, txn, ORG_NONE, "organization", c->spec.name, c->id, p);
 	if (rc)
 		return rc;
-	registry_now_text(now);
-	o = org_to_json(c->id, &c->spec, now);
-	store_txn_expect(txn, KEY("/orgs/%s", c->id), 0);
-	registry_put(txn, KEY("/orgs/%s", c->id), o);
-	store_txn_put(txn, KEY("/orgrev/%s", c->id), "\"\"");
-	registry_audit_change(txn, c->actor, "organization.create", "organization", c->id, NULL, o);
-	return 0;
+	set_spec(o, &spec);
+	rc = registry_build_created(r, txn, ORG_NONE, "organization", ed, o, p);
+	if (!rc)
+		store_txn_put(txn, KEY("/orgrev/%s", ed->id), "\"\"");
+	return rc;
 }
 
 int org_create(struct registry *r, const struct actor *actor, struct json_object *body,
 	char ret_id[NETMAP_ID_MAX + 1], struct problem *p)
 {
-	struct create c = {.actor = actor};
-	int rc = spec_from_json(body, &c.spec, p);
+	struct registry_edit ed = {.actor = actor, .body = body};
 
-	if (!rc)
-		rc = registry_transact(r, build_create, &c, NULL, p);
-	if (!rc)
-		memcpy(ret_id, c.id, sizeof(c.id));
-	return rc;
+	return registry_edit(r, build_create, &ed, ret_id, p);
 }
 
 /* -- change -- */
 
-struct change {
-	const struct actor *actor;
-	const char *ref;
-	struct json_object *patch;
-	const char *if_match;
-	char id[NETMAP_ID_MAX + 1];
-};
-
 static int load_matching(
-	struct registry *r, struct change *c, struct record *rec, struct problem *p)
+	struct registry *r, struct registry_edit *ed, struct record *rec, struct problem *p)
 {
-	int rc = org_by_ref(r, c->actor, c->ref, c->id, p);
+	int rc = org_by_ref(r, ed->actor, ed->ref, ed->id, p); /* may it be seen? */
 
 	if (!rc)
-		rc = registry_load(r, KEY("/orgs/%s", c->id), rec, p);
-	if (rc)
-		return rc == -ENOENT ? problem_not_found(p, "organization", c->ref) : rc;
-	record_empty_is_null(rec->o, "description");
-	return registry_match(c->if_match, rec->mod_revision, p);
+		rc = registry_load_named(r, ORG_NONE, "organization", ed, rec, p);
+	if (!rc)
+		record_empty_is_null(rec->o, "description");
+	return rc;
 }
 
 static int build_change(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
 {
-	struct change *c = ctx;
-	CLEANUP(json) struct json_object *settable = json_object_new_object();
+	static const char *const settable[] = {"name", "description", "limits", NULL};
+	struct registry_edit *ed = ctx;
 	CLEANUP(json) struct json_object *merged = NULL;
 	CLEANUP(json) struct json_object *after = NULL;
 	CLEANUP(record) struct record rec = {0};
-	const char *old_name, *id = c->id;
 	struct org_spec spec;
-	int rc = load_matching(r, c, &rec, p);
+	int rc = load_matching(r, ed, &rec, p);
 
 	if (rc)
 		return rc;
-	old_name = record_text(rec.o, "name");
-	json_set_string(settable, "name", old_name);
-	json_set_string(settable, "description", record_text(rec.o, "description"));
-	merged = mergepatch_apply(settable, c->patch);
+	merged = registry_patched(rec.o, settable, ed->body);
 	rc = spec_from_json(merged, &spec, p);
 	if (rc)
 		return rc;
-	after = org_to_json(id, &spec, record_text(rec.o, "created_at"));
-	if (json_object_equal(after, rec.o))
-		return REGISTRY_NO_CHANGE;
-	rc = registry_build_rename(r, txn, ORG_NONE, "organization", old_name, spec.name, id, p);
-	if (rc)
-		return rc;
-	store_txn_expect(txn, KEY("/orgs/%s", id), rec.mod_revision);
-	registry_put(txn, KEY("/orgs/%s", id), after);
-	registry_audit_change(
-		txn, c->actor, "organization.change", "organization", id, rec.o, after);
-	return 0;
+	if (json_object_deep_copy(rec.o, &after, NULL))
+		abort();
+	set_spec(after, &spec);
+	return registry_build_changed(r, txn, ORG_NONE, "organization", ed, &rec, after, p);
 }
 
 int org_change(struct registry *r, const struct actor *actor, const char *ref,
 	struct json_object *patch, const char *if_match, char ret_id[NETMAP_ID_MAX + 1],
 	struct problem *p)
 {
-	struct change c = {.actor = actor, .ref = ref, .patch = patch, .if_match = if_match};
-	int rc = registry_transact(r, build_change, &c, NULL, p);
+	struct registry_edit ed = {.actor = actor, .ref = ref, .body = patch, .if_match = if_match};
 
-	if (rc < 0)
-		return rc;
-	memcpy(ret_id, c.id, sizeof(c.id));
-	return 0;
+	return registry_edit(r, build_change, &ed, ret_id, p);
 }
 
 /* -- delete -- */
@@ -212,12 +185,12 @@ static int count(struct registry *r, const char *prefix, uint64_t *sum, struct p
 /* Who adds something to it meanwhile puts /orgrev/ID; who does so later finds it gone. */
 static int build_delete(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p)
 {
-	struct change *c = ctx;
+	struct registry_edit *ed = ctx;
 	CLEANUP(store_item) struct store_item mark = {0};
 	CLEANUP(record) struct record rec = {0};
-	const char *id = c->id;
+	const char *id = ed->id;
 	uint64_t objects = 0;
-	int rc = load_matching(r, c, &rec, p);
+	int rc = load_matching(r, ed, &rec, p);
 
 	if (rc)
 		return rc;
@@ -242,23 +215,18 @@ static int build_delete(struct registry *r, struct store_txn *txn, void *ctx, st
 		rc = user_build_delete_all(r, txn, id, p);
 	if (rc)
 		return rc;
-	store_txn_expect(txn, KEY("/orgs/%s", id), rec.mod_revision);
 	store_txn_expect(txn, KEY("/orgrev/%s", id), mark.mod_revision);
-	store_txn_delete(txn, KEY("/orgs/%s", id));
 	store_txn_delete(txn, KEY("/orgrev/%s", id));
-	store_txn_delete(
-		txn, KEY("/names/" ORG_NONE "/organization/%s", record_text(rec.o, "name")));
-	registry_audit_change(
-		txn, c->actor, "organization.delete", "organization", id, rec.o, NULL);
+	registry_build_deleted(txn, ORG_NONE, "organization", ed, &rec);
 	return 0;
 }
 
 int org_delete(struct registry *r, const struct actor *actor, const char *ref, const char *if_match,
 	struct problem *p)
 {
-	struct change c = {.actor = actor, .ref = ref, .if_match = if_match};
+	struct registry_edit ed = {.actor = actor, .ref = ref, .if_match = if_match};
 
-	return registry_transact(r, build_delete, &c, NULL, p);
+	return registry_edit(r, build_delete, &ed, NULL, p);
 }
 
 /* -- the first one -- */
@@ -266,11 +234,13 @@ int org_delete(struct registry *r, const struct actor *actor, const char *ref, c
 void org_build_default(struct store_txn *txn)
 {
 	const struct org_spec spec = {.name = ORG_DEFAULT};
-	CLEANUP(json) struct json_object *o = NULL;
+	CLEANUP(json) struct json_object *o = json_object_new_object();
 	char now[21];
 
 	registry_now_text(now);
-	o = org_to_json(ORG_DEFAULT, &spec, now);
+	set_spec(o, &spec);
+	json_set_string(o, "id", ORG_DEFAULT);
+	json_set_string(o, "created_at", now);
 	registry_put(txn, KEY("/orgs/%s", ORG_DEFAULT), o);
 	registry_put_index(txn, "/names/" ORG_NONE "/organization/" ORG_DEFAULT, ORG_DEFAULT);
 	store_txn_put(txn, KEY("/orgrev/%s", ORG_DEFAULT), "\"\"");

@@ -8,11 +8,6 @@
 
 #define ORG_DESCRIPTION_MAX 255
 
-struct org_spec {
-	char name[NETMAP_NAME_MAX + 1];
-	char description[ORG_DESCRIPTION_MAX + 1];
-};
-
 /* The one that the actor may see by this id or name: a key of an organization sees its own. */
 int org_by_ref(struct registry *r, const struct actor *actor, const char *ref,
 	char ret_id[NETMAP_ID_MAX + 1], struct problem *p);

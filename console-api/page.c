@@ -5,7 +5,8 @@
  *
  * Any other order: items are sorted by (value of the member, key), so the order is total and a
  * cursor is such a pair, as base64 of a JSON array. Of everything under the prefix only the best
- * limit + 1 after the cursor are kept while the keys go by.
+ * limit + 1 after the cursor are kept while the keys go by. Where a list can tell what an item is
+ * sorted by without making its whole object, only those of the page are made.
  */
 #include "console-api/page.h"
 
@@ -306,39 +307,83 @@ static struct json_object *sort_value(struct json_object *o, const char *member)
 	return json_object_new_string(key);
 }
 
+static bool at_a_glance(const struct page *page)
+{
+	return page->glance && !page->filter_count && !page->label;
+}
+
+/* Finds out where the item belongs. */
+static int place_item(struct registry *r, const struct page *page, page_view *view, void *ctx,
+	const struct store_item *item, struct place *place, struct problem *p)
+{
+	CLEANUP(json) struct json_object *o = NULL;
+	int rc;
+
+	snprintf(place->tail, sizeof(place->tail), "%s", registry_key_tail(item->key));
+	if (at_a_glance(page))
+		return page->glance(r, ctx, item, page->sort, &place->value, p);
+	rc = view(r, ctx, item, &o, p);
+	if (rc)
+		return rc;
+	if (!passes(page, o))
+		return -ENOENT;
+	place->value = sort_value(o, page->sort);
+	place->view = STEAL(o);
+	return 0;
+}
+
 static int collect(struct registry *r, const char *prefix, const struct page *page, page_view *view,
 	void *ctx, const struct place *cursor, struct places *places, struct problem *p)
 {
-	CLEANUP(store_items) struct store_items items = {0};
-	int rc = store_range(r->store, prefix, NULL, PAGE_SORT_MAX, &items);
+	size_t max = at_a_glance(page) ? PAGE_GLANCE_MAX : PAGE_SORT_MAX, scanned = 0;
+	struct registry_key after = registry_key("%s", prefix);
+	bool more = true;
 
-	if (rc)
-		return problem_from_store(p, rc);
-	if (items.more)
-		return problem_set(p, 400, "invalid",
-			"these are more than the %d that the console sorts by %s: list them without "
-			"\"sort\", and sort them there",
-			PAGE_SORT_MAX, page->sort);
-	for (size_t i = 0; i < items.count; i++) {
-		CLEANUP(json) struct json_object *o = NULL;
-		struct place place = {0};
+	while (more) {
+		CLEANUP(store_items) struct store_items items = {0};
+		int rc = store_range(r->store, prefix, scanned ? after.text : NULL, BATCH, &items);
 
-		rc = view(r, ctx, &items.items[i], &o, p);
-		if (rc && !is_not_to_be_listed(rc))
-			return rc;
-		if (rc || !passes(page, o))
-			continue;
-		place.value = sort_value(o, page->sort);
-		snprintf(place.tail, sizeof(place.tail), "%s",
-			registry_key_tail(items.items[i].key));
-		if (cursor && compare(&place, cursor, page->descending) <= 0) {
-			place_done(&place);
-			continue;
+		if (rc)
+			return problem_from_store(p, rc);
+		more = items.more;
+		scanned += items.count;
+		if (scanned + more > max)
+			return problem_set(p, 400, "invalid",
+				"these are more than the %zu that the console sorts by %s%s: list "
+				"them without \"sort\", and sort them there",
+				max, page->sort,
+				page->glance && !at_a_glance(page) ? " while it filters" : "");
+		for (size_t i = 0; i < items.count; i++) {
+			struct place place = {0};
+
+			after = registry_key("%s", items.items[i].key);
+			rc = place_item(r, page, view, ctx, &items.items[i], &place, p);
+			if (rc && !is_not_to_be_listed(rc))
+				return rc;
+			if (rc)
+				continue;
+			if (cursor && compare(&place, cursor, page->descending) <= 0)
+				place_done(&place);
+			else
+				add_place(places, &place, page->descending);
 		}
-		place.view = STEAL(o);
-		add_place(places, &place, page->descending);
 	}
 	return 0;
+}
+
+/* Of the page, what was only glanced at. */
+static int view_place(struct registry *r, const char *prefix, page_view *view, void *ctx,
+	struct place *place, struct problem *p)
+{
+	CLEANUP(store_item) struct store_item item = {0};
+	int rc;
+
+	if (place->view)
+		return 0;
+	rc = store_get(r->store, KEY("%s%s", prefix, place->tail), &item);
+	if (rc)
+		return rc == -ENOENT ? rc : problem_from_store(p, rc);
+	return view(r, ctx, &item, &place->view, p);
 }
 
 static int list_sorted(struct registry *r, const char *prefix, const struct page *page,
@@ -357,9 +402,14 @@ static int list_sorted(struct registry *r, const char *prefix, const struct page
 	place_done(&cursor);
 	if (rc)
 		return rc;
-	*p = (struct problem){0};
-	for (size_t i = 0; i < places.count; i++)
-		json_object_array_add(array, STEAL(places.best[i].view));
+	for (size_t i = 0; i < places.count; i++) {
+		rc = view_place(r, prefix, view, ctx, &places.best[i], p);
+		if (rc && !is_not_to_be_listed(rc))
+			return rc;
+		if (!rc)
+			json_object_array_add(array, STEAL(places.best[i].view));
+	}
+	*p = (struct problem){0}; /* of items that were not to be listed */
 	if (places.dropped && places.count)
 		next = write_cursor(&places.best[places.count - 1]);
 	*ret_list = result(STEAL(array), next);

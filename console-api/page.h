@@ -3,8 +3,8 @@
  * Lists of the API: pages with a cursor, an order and filters, over the keys of one prefix of the
  * store. One request looks at a bounded number of keys, for it holds up all others meanwhile: in the
  * order of the keys, forwards and backwards, a page ends after PAGE_SCAN_MAX of them and has a next
- * one; in any other order everything is looked at for each page, and more than PAGE_SORT_MAX are
- * refused.
+ * one; in any other order everything is looked at for each page, and more than PAGE_SORT_MAX, or
+ * PAGE_GLANCE_MAX where a glance is enough, are refused.
  */
 #ifndef CONSOLE_API_PAGE_H
 #define CONSOLE_API_PAGE_H
@@ -23,6 +23,12 @@ struct registry;
 #define PAGE_CURSOR_MAX    512
 #define PAGE_SCAN_MAX      1000
 #define PAGE_SORT_MAX      2000
+#define PAGE_GLANCE_MAX    20000
+
+/* What an item is sorted by, without the rest of its object: as page_view, but *ret_value is the
+ * member's value alone (owned by the caller, NULL: null). */
+typedef int page_glance(struct registry *r, void *ctx, const struct store_item *item,
+	const char *member, struct json_object **ret_value, struct problem *p);
 
 /* What a list is asked for. All borrowed. */
 struct page {
@@ -39,6 +45,8 @@ struct page {
 	/* Another prefix, whose items are listed among those of the list's own by the last component
 	 * of their keys; NULL: none. Only for lists without an order of their own. */
 	const char *also;
+	page_glance
+		*glance; /* of the list, for every member that it can be sorted by; NULL: none */
 };
 
 /*

@@ -200,6 +200,11 @@ struct json_object *problem_to_json(const struct problem *p, const char *request
 	set_line(o, "detail", p->detail);
 	if (p->error_count)
 		json_object_object_add(o, "errors", errors_to_json(p));
+	if (p->resource[0]) {
+		json_set_string(o, "resource", p->resource);
+		json_set_int(o, "limit", (int64_t)p->limit);
+		json_set_int(o, "current", (int64_t)p->current);
+	}
 	if (p->server_time_s)
 		json_set_int(o, "server_time", (int64_t)p->server_time_s);
 	if (request_id[0])

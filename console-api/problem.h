@@ -21,6 +21,9 @@ struct problem {
 		char detail[256];
 	} errors[PROBLEM_ERRORS_MAX];
 	size_t error_count;
+	/* Of 409 limit_reached: members resource, limit and current; "": none. quota.h */
+	char resource[24];
+	uint64_t limit, current;
 	uint64_t server_time_s;     /* member server_time; 0: none */
 	unsigned int retry_after_s; /* header Retry-After; 0: none */
 };

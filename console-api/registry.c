@@ -147,23 +147,6 @@ void registry_put_index(struct store_txn *txn, const char *key, const char *id)
 	registry_put(txn, key, o);
 }
 
-static const struct {
-	const char *kind, *keys;
-} kinds[] = {
-	{"network", "nets"},
-	{"node", "nodes"},
-	{"organization", "orgs"},
-	{"user", "users"},
-};
-
-static const char *keys_of(const char *kind)
-{
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (!strcmp(kinds[i].kind, kind))
-			return kinds[i].keys;
-	abort(); /* a caller's bug */
-}
-
 const char *record_org(struct json_object *o)
 {
 	const char *org = record_text(o, "org");
@@ -171,77 +154,22 @@ const char *record_org(struct json_object *o)
 	return org[0] ? org : ORG_DEFAULT;
 }
 
-/* An id first: a name that was chosen to look like one cannot hide it. */
-static int resolve_id(
-	struct registry *r, const char *org, const char *kind, const char *ref, struct problem *p)
-{
-	CLEANUP(record) struct record rec = {0};
-	int rc = -ENOENT;
-
-	if (ref[0] && strlen(ref) <= NETMAP_ID_MAX && !strchr(ref, '/'))
-		rc = registry_load(r, KEY("/%s/%s", keys_of(kind), ref), &rec, p);
-	if (!rc && strcmp(org, ORG_NONE) != 0 && strcmp(record_org(rec.o), org) != 0)
-		rc = -ENOENT;
-	return rc;
-}
-
-int registry_resolve(struct registry *r, const char *org, const char *kind, const char *ref,
-	char ret_id[NETMAP_ID_MAX + 1], struct problem *p)
-{
-	int rc = resolve_id(r, org, kind, ref, p);
-
-	if (!rc) {
-		memcpy(ret_id, ref, strlen(ref) + 1);
-		return 0;
-	}
-	if (rc == -ENOENT && netmap_name_valid(ref))
-		rc = registry_index(r, KEY("/names/%s/%s/%s", org, kind, ref), ret_id, NULL, p);
-	return rc == -ENOENT ? problem_not_found(p, kind, ref) : rc;
-}
-
-int registry_build_name(struct registry *r, struct store_txn *txn, const char *org,
-	const char *kind, const char *name, const char *id, struct problem *p)
-{
-	struct registry_key key = registry_key("/names/%s/%s/%s", org, kind, name);
-	char holder[NETMAP_ID_MAX + 1];
-	int rc = registry_index(r, key.text, holder, NULL, p);
-
-	if (!rc)
-		return problem_set(p, 409, "name_taken",
-			"there is %s %s \"%s\" already: choose another name",
-			kind[0] == 'o' ? "an" : "a", kind, name); /* organization */
-	if (rc != -ENOENT)
-		return rc;
-	store_txn_expect(txn, key.text, 0);
-	registry_put_index(txn, key.text, id);
-	return 0;
-}
-
-int registry_build_rename(struct registry *r, struct store_txn *txn, const char *org,
-	const char *kind, const char *old, const char *name, const char *id, struct problem *p)
-{
-	int rc;
-
-	if (strcmp(old, name) == 0)
-		return 0;
-	rc = registry_build_name(r, txn, org, kind, name, id, p);
-	if (!rc)
-		store_txn_delete(txn, KEY("/names/%s/%s/%s", org, kind, old));
-	return rc;
-}
-
 int registry_build_in_org(
 	struct registry *r, struct store_txn *txn, const char *org, struct problem *p)
 {
 	CLEANUP(store_item) struct store_item item = {0};
+	CLEANUP(store_item) struct store_item mark = {0};
 	int rc = store_get(r->store, KEY("/orgs/%s", org), &item);
 
 	if (rc == -ENOENT)
 		return problem_not_found(p, "organization", org);
+	if (!rc)
+		rc = store_get(r->store, KEY("/orgrev/%s", org), &mark);
 	if (rc)
-		return problem_from_store(p, rc);
-	store_txn_expect(txn, KEY("/orgs/%s", org), item.mod_revision);
-	store_txn_put(txn, KEY("/orgrev/%s", org), "\"\"");
+		return problem_from_store(p, rc == -ENOENT ? -VAN_E_CORRUPT : rc);
+	store_txn_expect(txn, item.key, item.mod_revision);
+	store_txn_expect(txn, mark.key, mark.mod_revision);
+	store_txn_put(txn, mark.key, "\"\"");
 	return 0;
 }
 
@@ -531,6 +459,7 @@ int registry_open(struct store *store, const char *admin_key_path, struct regist
 
 	r->store = store;
 	r->public_url = "";
+	quota_defaults(r->limits);
 	rc = load_console(r, admin_key_path, e);
 	if (!rc)
 		rc = org_migrate(r, e);

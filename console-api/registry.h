@@ -4,8 +4,9 @@
  * store, and keep every invariant by the keys themselves (a name is taken when its key exists):
  *
  *   /console                  {id, mesh, created_at}
- *   /orgs/ID                  {id, name, description, created_at}; the first one's id is "default"
- *   /orgrev/ORG               "": put by whoever adds something to the organization
+ *   /orgs/ID                  {id, name, description, limits, created_at}; limits: quota.h; the first
+ *                             one's id is "default"
+ *   /orgrev/ORG               "": put by whoever adds something to the organization, and compared
  *   /users/ID                 {id, org, name, full_name, role, disabled, created_at}
  *   /apikeys/HASH             {id, org, name, role, user, expires_s, created_at}; HASH: SHA-256 of
  *                             the key, hexadecimal
@@ -65,6 +66,7 @@
 #include "console-api/page.h"
 #include "console-api/agent_net.h"
 #include "console-api/problem.h"
+#include "console-api/quota.h"
 #include "console-api/soft.h"
 #include "console-api/store.h"
 #include "lib/err.h"
@@ -93,9 +95,10 @@ struct registry {
 	uint8_t pin[32];                 /* of our TLS key */
 	uint8_t next_pin[32];            /* of the one that will follow it */
 	bool has_next_pin;
-	unsigned int audit_days; /* 0: for ever */
-	uint64_t audit_due_ns;   /* since 1970: when to look for rows that are too old again */
-	unsigned int event_days; /* 0: for ever */
+	int64_t limits[QUOTA_COUNT]; /* of objects, where an organization has no limit of its own */
+	unsigned int audit_days;     /* 0: for ever */
+	uint64_t audit_due_ns;       /* since 1970: when to look for rows that are too old again */
+	unsigned int event_days;     /* 0: for ever */
 	struct reservations_cache *reservations; /* NULL: none yet; see reservation.h */
 	struct idem *idem; /* of the request that is being handled, or NULL; see idempotency.h */
 	char idem_pruned[REGISTRY_KEY_MAX];   /* how far idem_prune() has come */
@@ -184,7 +187,25 @@ void registry_put(struct store_txn *txn, const char *key, struct json_object *o)
 const char *record_org(struct json_object *o);
 
 /*
- * Finds an object of an organization by id, else by name: kind is one of registry.c's table
+ * Runs a transaction optimistically: `build` reads what it needs and fills txn; on a conflict it is
+ * called again, a bounded number of times. It returns 0 to commit, REGISTRY_NO_CHANGE when there is
+ * nothing to do, or a negative code with a problem. The same is returned; *ret_revision (may be
+ * NULL) is set on a commit.
+ */
+#define REGISTRY_NO_CHANGE 1
+typedef int registry_build(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p);
+int registry_transact(struct registry *r, registry_build *build, void *ctx, uint64_t *ret_revision,
+	struct problem *p);
+
+/* Whoever adds an object to an organization says so in his transaction: it must not go meanwhile, and
+ * nobody else may add any, so that what was counted counts (quota.h). */
+int registry_build_in_org(
+	struct registry *r, struct store_txn *txn, const char *org, struct problem *p);
+
+/* -- objects with a name in an organization; registry_named.c -- */
+
+/*
+ * Finds an object of an organization by id, else by name: kind is one of registry_named.c's table
  * ("network", "node", "user", …). 404 when there is none, or it is another organization's.
  */
 int registry_resolve(struct registry *r, const char *org, const char *kind, const char *ref,
@@ -198,20 +219,41 @@ int registry_build_name(struct registry *r, struct store_txn *txn, const char *o
 int registry_build_rename(struct registry *r, struct store_txn *txn, const char *org,
 	const char *kind, const char *old, const char *name, const char *id, struct problem *p);
 
-/* Whoever adds an object to an organization says so in his transaction: it must not go meanwhile. */
-int registry_build_in_org(
-	struct registry *r, struct store_txn *txn, const char *org, struct problem *p);
+/* A list of them in the order of their names, by what shows the object of an id. */
+typedef int registry_view(
+	struct registry *r, const char *id, struct json_object **ret_view, struct problem *p);
+int registry_list_named(struct registry *r, const char *org, const char *kind, registry_view *view,
+	const struct page *page, struct json_object **ret_list, struct problem *p);
 
-/*
- * Runs a transaction optimistically: `build` reads what it needs and fills txn; on a conflict it is
- * called again, a bounded number of times. It returns 0 to commit, REGISTRY_NO_CHANGE when there is
- * nothing to do, or a negative code with a problem. The same is returned; *ret_revision (may be
- * NULL) is set on a commit.
- */
-#define REGISTRY_NO_CHANGE 1
-typedef int registry_build(struct registry *r, struct store_txn *txn, void *ctx, struct problem *p);
-int registry_transact(struct registry *r, registry_build *build, void *ctx, uint64_t *ret_revision,
+/* What somebody asks to be done with one object. */
+struct registry_edit {
+	const struct actor *actor;
+	const char *ref;            /* id or name; NULL: a new one */
+	struct json_object *body;   /* a specification, or a merge patch (RFC 7396) of one */
+	const char *if_match;       /* or NULL */
+	char id[NETMAP_ID_MAX + 1]; /* of the object, by the build function */
+};
+/* registry_transact() with an edit (the first member of the build function's ctx). 0 also when
+ * there was nothing to do. ret_id: as in the edit, or NULL. */
+int registry_edit(struct registry *r, registry_build *build, struct registry_edit *ed, char *ret_id,
 	struct problem *p);
+/* Finds the object of the edit and its record, and judges If-Match. 404, 412. */
+int registry_load_named(struct registry *r, const char *org, const char *kind,
+	struct registry_edit *ed, struct record *ret_rec, struct problem *p);
+/* What is in the record of these members (NULL ends them), patched. Owned by the caller. */
+struct json_object *registry_patched(
+	struct json_object *record, const char *const *members, struct json_object *patch);
+/* Parts of a transaction: the record, the name and the audit row. A new object is given its id, its
+ * organization and its date; one whose record stays the same is REGISTRY_NO_CHANGE. */
+int registry_build_created(struct registry *r, struct store_txn *txn, const char *org,
+	const char *kind, struct registry_edit *ed, struct json_object *o, struct problem *p);
+int registry_build_changed(struct registry *r, struct store_txn *txn, const char *org,
+	const char *kind, struct registry_edit *ed, const struct record *before,
+	struct json_object *after, struct problem *p);
+void registry_build_deleted(struct store_txn *txn, const char *org, const char *kind,
+	struct registry_edit *ed, const struct record *rec);
+
+/* -- netmaps -- */
 
 /* Marks that what members of the network, or one node, get to see changes with this transaction. */
 void registry_touch_network(struct store_txn *txn, const char *net_id);
@@ -225,6 +267,8 @@ int registry_touch_networks_of(
 	struct registry *r, struct store_txn *txn, const char *node_id, struct problem *p);
 int registry_press_networks_of(
 	struct registry *r, struct store_txn *txn, const char *node_id, struct problem *p);
+
+/* -- small things -- */
 
 /* A fresh id: prefix ("net", "node", …), '_', 9 characters of time, 7 random ones: ids sort by age.
  */

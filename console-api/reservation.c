@@ -476,6 +476,7 @@ const struct netobj_kind reservation_kind = {
 	.folder = "reservations",
 	.id_prefix = "rsv",
 	.max = RESERVATION_MAX,
+	.quota = QUOTA_RESERVATIONS,
 	.settle = settle,
 	.add = add,
 	.answers_to = answers_to,

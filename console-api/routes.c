@@ -41,7 +41,7 @@ static const struct route routes[] = {
 		.reply = "Organization"},
 	{METHOD_PATCH, ACCESS_CONSOLE, "/api/v1/organizations/{ref}", api_org_change,
 		.id = "changeOrganization", .tag = "organizations",
-		.summary = "Change an organization: name, description",
+		.summary = "Change an organization: name, description, limits",
 		.body = "OrganizationChange", .reply = "Organization"},
 	{METHOD_DELETE, ACCESS_CONSOLE, "/api/v1/organizations/{ref}", api_org_delete,
 		.id = "deleteOrganization", .tag = "organizations",

@@ -286,9 +286,12 @@ void store_time_commits(struct store *s, store_timed *timed, void *ctx)
 	s->timed_ctx = ctx;
 }
 
-void store_track(struct store *s, struct store_txn *txn)
+struct store_txn *store_track(struct store *s, struct store_txn *txn)
 {
+	struct store_txn *before = s->tracking;
+
 	s->tracking = txn;
+	return before;
 }
 
 size_t store_txn_max(const struct store *s)

@@ -201,10 +201,10 @@ void store_txn_rename(struct store_txn *txn, size_t at, const char *key);
 
 /*
  * From here what store_get(), store_range() and store_count() find is added to txn as what must
- * still be so at the commit; NULL ends it. Of a range that means that nothing was added to it or
+ * still be so at the commit; NULL ends it. Returns the one that was tracking so far, or NULL. Of a range that means that nothing was added to it or
  * changed in it; what was deleted from it is not noticed.
  */
-void store_track(struct store *s, struct store_txn *txn);
+struct store_txn *store_track(struct store *s, struct store_txn *txn);
 
 /* All or nothing. On 0 everything is on stable storage. The transaction stays the caller's. */
 int store_commit(struct store *s, const struct store_txn *txn, uint64_t *ret_revision);

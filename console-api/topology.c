@@ -17,6 +17,7 @@ struct run {
 	struct json_object *document;
 	struct json_object *answer; /* owned: networks */
 	struct json_object *macs;   /* owned: those that the networks planned so far take */
+	int64_t adds[QUOTA_COUNT];  /* by the networks planned so far */
 	struct idem *idem;          /* of the request: its row goes with the last transaction */
 	int64_t transactions;
 	bool more;
@@ -39,6 +40,32 @@ static void add_answer(const struct plan *plan, struct json_object *networks)
 	json_object_array_add(networks, o);
 }
 
+static size_t count_of_rules(struct json_object *policy)
+{
+	return json_object_array_length(json_object_object_get(policy, "rules"));
+}
+
+/* Adds how many objects there will be more, or less. */
+static void count_adds(const struct plan *plan, int64_t adds[QUOTA_COUNT])
+{
+	adds[QUOTA_NETWORKS] += plan_creates(plan);
+	for (size_t i = 0; i < plan->op_count; i++) {
+		const struct plan_op *op = &plan->ops[i];
+
+		if (op->what == PLAN_REMOVE)
+			adds[QUOTA_MEMBERSHIPS]--;
+		else if (op->what == PLAN_MEMBER)
+			adds[QUOTA_MEMBERSHIPS] += !plan->nodes[op->node].member.o;
+		else if (op->what == PLAN_DELETE)
+			adds[op->kind->quota]--;
+		else if (op->what == PLAN_PUT)
+			adds[op->kind->quota] += !op->before;
+		else if (op->what == PLAN_CLOAK)
+			adds[QUOTA_CLOAK_RULES] += (int64_t)count_of_rules(op->after) -
+						   (int64_t)count_of_rules(op->before);
+	}
+}
+
 /* Plans and writes one network of the document. */
 static int import_network(struct registry *r, struct store_txn *txn, struct run *run,
 	struct form *f, struct json_object *networks, struct problem *p)
@@ -47,6 +74,8 @@ static int import_network(struct registry *r, struct store_txn *txn, struct run 
 	bool more = false;
 	int rc = plan_make(&plan, f);
 
+	if (!rc)
+		count_adds(&plan, run->adds);
 	if (!rc && (plan_creates(&plan) || json_object_array_length(plan.changes)))
 		rc = plan_write(&plan, txn, &more);
 	if (rc)
@@ -97,6 +126,19 @@ static int check_names(const struct run *run, struct form *f, struct json_object
 	return f->p->error_count ? -VAN_E_INVALID : 0;
 }
 
+/* Nothing of what is too much is written; what comes and goes within the document evens out. */
+static int check_limits(
+	struct registry *r, struct store_txn *txn, const struct run *run, struct problem *p)
+{
+	const char *org = run->im->actor->org;
+	int rc = 0;
+
+	for (int i = 0; i < QUOTA_COUNT && !rc; i++)
+		if (run->adds[i] > 0)
+			rc = quota_build_add(r, txn, org, (enum quota)i, (uint64_t)run->adds[i], p);
+	return rc;
+}
+
 static int import_all(struct registry *r, struct store_txn *txn, struct run *run, struct problem *p)
 {
 	CLEANUP(json) struct json_object *networks = json_object_new_array();
@@ -110,6 +152,7 @@ static int import_all(struct registry *r, struct store_txn *txn, struct run *run
 		rc = check_names(run, &f, list);
 	json_object_put(run->macs);
 	run->macs = json_object_new_object();
+	memset(run->adds, 0, sizeof(run->adds));
 	for (size_t i = 0; !rc && i < json_object_array_length(list) && !run->more; i++) {
 		struct form network;
 
@@ -120,6 +163,8 @@ static int import_all(struct registry *r, struct store_txn *txn, struct run *run
 		run->more |= !rc && !run->im->dry_run && i + 1 < json_object_array_length(list) &&
 			     txn->op_count >= store_txn_max(r->store) / 2;
 	}
+	if (!rc)
+		rc = check_limits(r, txn, run, p);
 	if (rc)
 		return rc;
 	json_object_put(run->answer);

@@ -341,11 +341,13 @@ static int plan_section(struct plan *plan, struct form *f, const struct netobj_k
 		rc = list ? want_listed(plan, &o, f, list) : want_present(plan, &o, f);
 	if (!rc && kind == &reservation_kind)
 		rc = reserve_for_missing(plan, &o);
-	if (!rc && plan->wanted.reservation_count > RESERVATION_MAX)
+	if (!rc && plan->wanted.reservation_count > RESERVATION_MAX) {
 		rc = problem_set(plan->p, 409, "limit_reached",
 			"network \"%s\" would have %zu reservations, with those of nodes that have to "
 			"join: %d are as many as there may be",
 			plan->net.spec.name, plan->wanted.reservation_count, RESERVATION_MAX);
+		quota_problem(plan->p, QUOTA_RESERVATIONS, RESERVATION_MAX, o.count);
+	}
 	if (!rc)
 		delete_others(plan, &o);
 	return rc;

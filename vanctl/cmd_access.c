@@ -34,10 +34,31 @@ static const struct view orgs = {(const struct column[]){
 	{.title = NULL},
 }};
 
+/* "12 of 50000"; blank where an older console does not say. */
+static void cell_usage(const struct output *o, struct json_object *one, FILE *to)
+{
+	(void)o;
+	if (one)
+		fprintf(to, "%s of %s", output_string(one, "used", "?"),
+			output_string(one, "limit", "?"));
+}
+
+#define USAGE(title, kind) COLUMN(title, "usage." kind, .cell = cell_usage, .optional = true)
+
 static const struct view org = {(const struct column[]){
 	COLUMN("Name", "name"),
 	COLUMN("Id", "id"),
 	COLUMN("Description", "description"),
+	USAGE("Networks", "networks"),
+	USAGE("Nodes", "nodes"),
+	USAGE("Memberships", "memberships"),
+	USAGE("Users", "users"),
+	USAGE("API keys", "keys"),
+	USAGE("Join tokens", "tokens"),
+	USAGE("Reservations", "reservations"),
+	USAGE("Gateways", "gateways"),
+	USAGE("Cloak rules", "cloak_rules"),
+	USAGE("Floating IPs", "floating_ips"),
 	COLUMN("Created", "created_at"),
 	COLUMN("Revision", "revision"),
 	{.title = NULL},
@@ -46,6 +67,7 @@ static const struct view org = {(const struct column[]){
 static const struct body_row org_settings[] = {
 	{OPT_OBJECT_NAME, "name"},
 	{OPT_DESCRIPTION, "description"},
+	{OPT_LIMITS, "limits"},
 	{OPT_END, NULL},
 };
 

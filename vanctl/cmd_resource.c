@@ -189,10 +189,10 @@ struct json_object *resource_words(const char *text)
 	return list;
 }
 
-/* "env=prod,old-": {"env": "prod", "old": null}. */
-static struct json_object *label_patch(const char *text)
+/* "env=prod,old-": {"env": "prod", "old": null}; of numbers, "a=5,b-": {"a": 5, "b": null}. */
+static struct json_object *pairs_patch(const char *text, bool numbers)
 {
-	struct json_object *labels = json_object_new_object();
+	struct json_object *patch = json_object_new_object();
 
 	while (*text) {
 		size_t len = strcspn(text, ",");
@@ -206,9 +206,12 @@ static struct json_object *label_patch(const char *text)
 			*value++ = '\0';
 		else
 			one[len - 1] = '\0'; /* the parser saw the hyphen */
-		json_set_string(labels, one, value);
+		if (value && numbers)
+			json_set_int(patch, one, strtoll(value, NULL, 10));
+		else
+			json_set_string(patch, one, value);
 	}
-	return labels;
+	return patch;
 }
 
 static void set_member(struct vanctl *v, struct json_object *body, const struct body_row *row)
@@ -230,7 +233,9 @@ static void set_member(struct vanctl *v, struct json_object *body, const struct 
 		json_object_object_add(body, row->member, resource_words(text));
 		break;
 	case VALUE_LABELS:
-		json_object_object_add(body, row->member, label_patch(text));
+	case VALUE_NUMBERS:
+		json_object_object_add(body, row->member,
+			pairs_patch(text, option_table[row->option].kind == VALUE_NUMBERS));
 		break;
 	default:
 		json_set_string(body, row->member, text);

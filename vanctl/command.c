@@ -362,7 +362,7 @@ static int check_choice(
 	return err_set(e, -VAN_E_SYNTAX, "%s: '%.64s' is not %s", from, text, list);
 }
 
-/* KEY=VALUE, or KEY- for labels, at every place between commas. */
+/* KEY=VALUE, or KEY- where one can be removed, at every place between commas. */
 static int check_pairs(
 	const struct option_row *row, const char *from, const char *text, struct err *e)
 {
@@ -370,8 +370,11 @@ static int check_pairs(
 		size_t len = strcspn(at, ",");
 		const char *equals = memchr(at, '=', len);
 		bool removal = !equals && len > 1 && at[len - 1] == '-';
+		size_t digits = equals ? strspn(equals + 1, "0123456789") : 0;
+		bool number = digits && digits < 10 && equals + 1 + digits == at + len;
 
-		if (equals == at || (!equals && !(removal && row->kind == VALUE_LABELS)))
+		if (equals == at || (!equals && (!removal || row->kind == VALUE_FILTER)) ||
+			(equals && row->kind == VALUE_NUMBERS && !number))
 			return err_set(e, -VAN_E_SYNTAX, "%s: '%.64s' is not of the form %s", from,
 				text, row->metavar);
 		if (!at[len])
@@ -409,6 +412,7 @@ static int check_value(const struct option_row *row, const char *from, const cha
 	case VALUE_WORDS:
 		return check_words(from, text, e);
 	case VALUE_LABELS:
+	case VALUE_NUMBERS:
 	case VALUE_FILTER:
 		return check_pairs(row, from, text, e);
 	case VALUE_INT:

@@ -81,6 +81,7 @@ enum option_id {
 	OPT_SORT,
 	OPT_FILTER,
 	OPT_DESCRIPTION,
+	OPT_LIMITS,
 	OPT_FULL_NAME,
 	OPT_USER_ROLE,
 	OPT_DISABLED,
@@ -103,6 +104,7 @@ enum value_kind {
 	VALUE_YES_NO,   /* the same, of yes and no */
 	VALUE_WORDS,    /* words with commas between, none empty */
 	VALUE_LABELS,   /* KEY=VALUE, or KEY- to remove it, with commas between */
+	VALUE_NUMBERS,  /* KEY=NUMBER, or KEY- to remove it, with commas between */
 	VALUE_FILTER,   /* MEMBER=VALUE, with commas between */
 	VALUE_INT,      /* min…max */
 	VALUE_DURATION, /* number = milliseconds, min…max */

@@ -167,6 +167,10 @@ const struct option_row option_table[OPT__MAX] = {
 		.help = "Only objects with these values, such as online=true; label=KEY=VALUE "
 			"where there are labels."},
 	[OPT_DESCRIPTION] = {"description", 0, VALUE_TEXT, "TEXT", .help = "A line for people."},
+	[OPT_LIMITS] = {"limits", 0, VALUE_NUMBERS, "KIND=NUMBER[,KIND-…]",
+		.help = "How many objects the organization may have: networks, nodes, memberships, "
+			"users, keys, tokens, reservations, gateways, cloak_rules, floating_ips; "
+			"KIND- leaves it to the console's configuration. Others stay as they are."},
 	[OPT_FULL_NAME] = {"full-name", 0, VALUE_TEXT, "TEXT", .help = "The person's name."},
 	[OPT_USER_ROLE] = {"role", 0, VALUE_CHOICE, "viewer|operator|admin",
 		.choices = user_role_choices,
@@ -232,16 +236,19 @@ const struct command command_table[] = {
 
 	{"org", "list", .options = {OPT_SORT, OPT_FILTER}, .run = cmd_org_list,
 		.help = "List the organizations", .example = "vanctl org list"},
-	{"org", "create", {"NAME"}, .options = {OPT_DESCRIPTION}, .run = cmd_org_create,
+	{"org", "create", {"NAME"}, .options = {OPT_DESCRIPTION, OPT_LIMITS}, .run = cmd_org_create,
 		.help = "Make an organization",
 		.text = "What belongs to an organization is invisible to others. A key of the role "
 			"console acts in it with --org.",
 		.example = "vanctl org create acme --description \"Acme Ltd.\""},
 	{"org", "show", {"ORG"}, .run = cmd_org_show, .help = "Show an organization",
+		.text = "With how many objects it has of each kind, and how many it may have.",
 		.example = "vanctl org show acme"},
-	{"org", "set", {"ORG"}, .options = {OPT_OBJECT_NAME, OPT_DESCRIPTION, OPT_UNSET},
+	{"org", "set", {"ORG"},
+		.options = {OPT_OBJECT_NAME, OPT_DESCRIPTION, OPT_LIMITS, OPT_UNSET},
 		.run = cmd_org_set, .help = "Change an organization",
-		.example = "vanctl org set acme --name acme-eu", .conditional = true},
+		.text = "A limit below what there is takes nothing away: nothing is added any more.",
+		.example = "vanctl org set acme --limits nodes=20000,tokens-", .conditional = true},
 	{"org", "delete", {"ORG"}, .run = cmd_org_delete,
 		.help = "Delete an organization with its users and keys",
 		.text = "One that has networks or nodes stays.",

@@ -19,7 +19,7 @@ typedef void output_cell(const struct output *o, struct json_object *value, FILE
 
 struct column {
 	const char *title;
-	const char *member; /* NULL: the cell gets the whole row */
+	const char *member; /* "a.b": b of a; NULL: the cell gets the whole row */
 	output_cell *cell;  /* NULL: cell_text */
 	bool right;         /* align to the right */
 	bool optional;      /* left out of a table where no row has anything to say */

@@ -13,6 +13,15 @@
 
 #define MAX_COLUMNS 16
 
+static struct json_object *member_at(struct json_object *row, const char *path)
+{
+	size_t len = strcspn(path, ".");
+	CLEANUP(free) char *name = strndup(path, len);
+	struct json_object *value = name ? output_member(row, name) : NULL;
+
+	return path[len] ? member_at(value, path + len + 1) : value;
+}
+
 /* The text of one cell, heap. */
 static char *make_cell(const struct output *o, const struct column *c, struct json_object *row)
 {
@@ -22,7 +31,7 @@ static char *make_cell(const struct output *o, const struct column *c, struct js
 
 	if (!to)
 		return NULL;
-	(c->cell ? c->cell : cell_text)(o, c->member ? output_member(row, c->member) : row, to);
+	(c->cell ? c->cell : cell_text)(o, c->member ? member_at(row, c->member) : row, to);
 	if (fclose(to) != 0) {
 		free(text);
 		return NULL;

@@ -40,7 +40,8 @@ NOT_ON_ETCD = {
     "agent_protocol.signatures_of_agents_of_version_0_1", "console.command_line", "console.crash_at_first_start",
     "console.damaged_files_are_not_overwritten", "console.files_of_the_first_start", "console.full_disk",
     "durability.*", "idempotency.an_answer_that_was_lost",
-    "idempotency.it_survives_a_restart_and_keeps_no_secret", "registry.secrets_are_not_in_the_store",
+    "idempotency.it_survives_a_restart_and_keeps_no_secret", "object_limits.an_import_in_parts_*",
+    "object_limits.two_consoles_*", "registry.secrets_are_not_in_the_store",
     "store.a_mesh_moves_between_stores", "store.a_network_larger_than_a_transaction_is_deleted",
     "store.a_store_of_version_0_1_0", "store.an_interrupted_import_is_noticed",
     "store.audit_rows_of_others_cost_nothing_and_tell_nothing",
@@ -52,8 +53,8 @@ NOT_ON_ETCD = {
 }
 
 # What depends on the store most.
-BOTH = ["agent.lost_answer", "agent.long_poll", "agent.numbers_never_fall", "idempotency.", "openapi.",
-        "registry.", "store.", "topology.round_trip", "watch.1000_watchers"]
+BOTH = ["agent.lost_answer", "agent.long_poll", "agent.numbers_never_fall", "idempotency.", "object_limits.",
+        "openapi.", "registry.", "store.", "topology.round_trip", "watch.1000_watchers"]
 
 
 # What measures how long something takes, or what it takes of the machine.

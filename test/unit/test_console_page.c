@@ -229,6 +229,68 @@ static void bounds(void **state)
 	assert_string_equal(next, "");
 }
 
+/* Of a thing, its number alone; what is hidden is seen when it is viewed only. */
+static int glance(struct registry *r, void *ctx, const struct store_item *item, const char *member,
+	struct json_object **ret_value, struct problem *p)
+{
+	CLEANUP(json) struct json_object *o = json_tokener_parse(item->value);
+
+	(void)r;
+	(void)ctx;
+	(void)p;
+	if (json_object_object_get(o, "lost"))
+		return -ENOENT;
+	*ret_value = json_object_get(json_object_object_get(o, member));
+	return 0;
+}
+
+/* What is sorted by what a glance tells is the same list, of more things, and views the page only. */
+static void glances(void **state)
+{
+	struct page few = {.limit = 3, .sort = "n", .descending = true, .glance = glance};
+	struct page filtered = {.limit = 3, .sort = "n", .glance = glance};
+	char names[64], next[PAGE_CURSOR_MAX];
+	struct suite *s = *state;
+	struct json_object *o;
+	size_t rendered = 0;
+
+	furnish(s);
+	put(s, "g", 0, ",\"lost\":true");
+	for (size_t limit = 1; limit < 8; limit++) {
+		struct page page = {.limit = limit, .sort = "n", .glance = glance};
+		char have[200] = "", after[PAGE_CURSOR_MAX];
+
+		do {
+			SUITE_OK(s, list(s, &page, names, next));
+			sprintf(have + strlen(have), "%s%s", names[0] && have[0] ? " " : "", names);
+			memcpy(after, next, sizeof(after));
+			page.after = after;
+		} while (next[0]);
+		assert_string_equal(have, "b e c a f");
+	}
+	put_many(s, "/more/", 0, PAGE_SORT_MAX + 1000);
+	SUITE_OK(s, page_list(s->r, "/more/", &few, view, &rendered, &o, &s->p));
+	assert_int_equal(rendered, 3);
+	json_object_put(o);
+	SUITE_OK(s, list_of(s, "/more/", &few, names, next));
+	assert_string_equal(names, "2999 2998 2997");
+	few.after = next;
+	SUITE_OK(s, list_of(s, "/more/", &few, names, next));
+	assert_string_equal(names, "2996 2995 2994");
+	/* A filter needs the whole of each; and even glances are bounded. */
+	filtered.filters[0].member = "n";
+	filtered.filters[0].value = "7";
+	filtered.filter_count = 1;
+	SUITE_PROBLEM(s, list_of(s, "/more/", &filtered, names, next), 400, "invalid");
+	assert_non_null(strstr(s->p.detail, "while it filters"));
+	few.after = NULL;
+	put_many(s, "/more/", PAGE_SORT_MAX + 1000, PAGE_GLANCE_MAX - PAGE_SORT_MAX - 1000);
+	SUITE_OK(s, list_of(s, "/more/", &few, names, next));
+	assert_string_equal(names, "19999 19998 19997");
+	put_many(s, "/more/", PAGE_GLANCE_MAX, 1);
+	SUITE_PROBLEM(s, list_of(s, "/more/", &few, names, next), 400, "invalid");
+}
+
 /* Two prefixes as one list. */
 static void also(void **state)
 {
@@ -267,6 +329,7 @@ int main(void)
 		T(wrong_cursors),
 		T(many),
 		T(bounds),
+		T(glances),
 		T(also),
 	};
 

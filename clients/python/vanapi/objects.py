@@ -156,7 +156,7 @@ class Organizations(Collection[Organization]):
     kind = Organization
 
     def create(self, name: str, **more: Any) -> Organization:
-        """more: description."""
+        """more: description, limits."""
         return self._post({"name": name, **more})
 
 
