@@ -183,8 +183,8 @@ static void etcd_poll(struct store *s)
 	}
 }
 
-/* Until the mirror has this transaction, which that endpoint has. */
-static void catch_up(struct store_etcd *q, uint64_t revision, size_t endpoint)
+/* Until the mirror has this transaction, which that endpoint has. 0, or -EIO: it took too long. */
+static int catch_up(struct store_etcd *q, uint64_t revision, size_t endpoint)
 {
 	uint64_t now_ns = monotonic_ns();
 	uint64_t end_ns = now_ns + etcd_timeout_ms(q->etcd) * NS_PER_MS;
@@ -199,8 +199,10 @@ static void catch_up(struct store_etcd *q, uint64_t revision, size_t endpoint)
 			move_ns = 0;
 		}
 	}
-	if (q->revision < revision)
-		log_warn("store: the watch is behind: what is read may be outdated for a while");
+	if (q->revision >= revision)
+		return 0;
+	log_warn("store: the watch is behind: what is read may be outdated for a while");
+	return -EIO;
 }
 
 /* Without a watch: everything is read again. */
@@ -533,7 +535,10 @@ static int etcd_commit(struct store *s, const struct store_txn *txn, uint64_t *r
 	if (rc && rc != -EAGAIN)
 		return rc;
 	if (q->watch) {
-		catch_up(q, v.revision, a.endpoint);
+		/* What was done but cannot be read yet is as good as in doubt: whoever is told that it was
+		 * done looks for it, and is told that it is not there. */
+		if (catch_up(q, v.revision, a.endpoint) && !rc)
+			return -EIO;
 	} else if (rc) {
 		return v.revision > q->revision && read_again(q) ? -EBUSY : rc;
 	} else {

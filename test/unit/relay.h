@@ -7,6 +7,7 @@
  *                       also when its client has given up meanwhile
  *   RELAY_LOSE_ANSWERS  what clients send goes on, what the server answers is thrown away
  *   RELAY_SLOW          as RELAY_PASS, but answers come RELAY_SLOW_MS later
+ *   RELAY_NO_WATCH      as RELAY_PASS, but what the server answers to a watch is thrown away
  *   RELAY_REFUSE        connections are closed at once, those that are open too
  */
 #ifndef TEST_UNIT_RELAY_H
@@ -17,13 +18,21 @@
 #include <stdatomic.h>
 #include "test/unit/etcd_server.h"
 
-enum relay_mode { RELAY_PASS, RELAY_HOLD, RELAY_LOSE_ANSWERS, RELAY_SLOW, RELAY_REFUSE };
+enum relay_mode {
+	RELAY_PASS,
+	RELAY_HOLD,
+	RELAY_LOSE_ANSWERS,
+	RELAY_SLOW,
+	RELAY_NO_WATCH,
+	RELAY_REFUSE,
+};
 
 #define RELAY_PAIRS   64
 #define RELAY_SLOW_MS 100
 
 struct relay_pair {
 	int client, server; /* -1: closed */
+	bool watch;         /* asked for one */
 	char *held;
 	size_t held_len;
 };
@@ -74,6 +83,8 @@ static inline void relay_from_client(struct relay *r, struct relay_pair *p)
 			relay_close(p);
 		return;
 	}
+	if (memmem(data, (size_t)n, "/v3/watch", 9))
+		p->watch = true;
 	if (r->mode != RELAY_HOLD) {
 		relay_send(p->server, data, (size_t)n);
 		return;
@@ -95,7 +106,7 @@ static inline void relay_from_server(struct relay *r, struct relay_pair *p)
 		poll(NULL, 0, RELAY_SLOW_MS);
 	if (n <= 0)
 		relay_close(p);
-	else if (r->mode == RELAY_LOSE_ANSWERS)
+	else if (r->mode == RELAY_LOSE_ANSWERS || (r->mode == RELAY_NO_WATCH && p->watch))
 		atomic_fetch_add(&r->lost, (size_t)n);
 	else if (p->client >= 0)
 		relay_send(p->client, data, (size_t)n);

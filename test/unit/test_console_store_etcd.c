@@ -690,6 +690,25 @@ static void slow_at_the_start(void **state)
 	f->relay->mode = RELAY_PASS;
 }
 
+/* Done, but it cannot be read back: who is told that it was done would look and not find it. */
+static void what_cannot_be_read_is_in_doubt(void **state)
+{
+	struct etcd_fixture *f = *state;
+	struct store *s = open_by(f, "two", true, false);
+	struct store *other = open_by(f, "three", false, true);
+
+	put(s, "/a", "1");
+	f->relay->mode = RELAY_NO_WATCH;
+	assert_int_equal(try_put(s, "/a", "2"), -EIO);
+	UNTIL(other, has_value(other, "/a", "2"));
+	f->relay->mode = RELAY_PASS;
+	UNTIL(s, has_value(s, "/a", "2"));
+	UNTIL(s, try_put(s, "/a", "3") == 0);
+	assert_value(s, "/a", "3");
+	store_close(other);
+	store_close(s);
+}
+
 /* An administrator who restored etcd from a snapshot draws a new generation. */
 static void new_generation(void **state)
 {
@@ -736,6 +755,7 @@ int main(void)
 		T(user_and_password),
 		T(nobody_there),
 		T(slow_at_the_start),
+		T(what_cannot_be_read_is_in_doubt),
 		T(new_generation),
 	};
 
