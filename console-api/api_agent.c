@@ -71,14 +71,11 @@ static int meet(struct console *c, struct request *q, const char *version)
 {
 	const struct agenthello *said;
 	struct agenthello hello;
-	struct agentsig sig;
 	int rc = read_hello(q, version, &hello, &said);
 
 	if (rc)
 		return rc;
-	if (agentsig_parse(q->authorization, &sig)) /* it was verified */
-		return problem_set(&q->problem, 401, "unauthenticated", "there is no signature");
-	return agent_clone_check(c->registry, q->node_id, said, sig.time_s, &q->client,
+	return agent_clone_check(c->registry, q->node.id, said, q->node.signed_s, &q->client,
 		clock_boottime_ns(), clock_wall_ns() / NS_PER_S, &q->problem);
 }
 
@@ -228,7 +225,7 @@ static int behind(struct request *q, uint64_t now_ns)
 static int pace(
 	struct console *c, struct request *q, uint64_t since, uint64_t now_ns, uint64_t end_ns)
 {
-	struct soft_node *soft = soft_node(c->registry->soft, q->node_id);
+	struct soft_node *soft = soft_node(c->registry->soft, q->node.id);
 
 	q->quiet_ns = 0;
 	if (now_ns >= end_ns || !soft->answered_ns || q->scope.pressed > since)
@@ -245,12 +242,12 @@ static int send_netmap(struct console *c, struct request *q, const struct wish *
 {
 	struct agent_answer answer;
 	int rc = agent_netmap(
-		c->registry, q->node_id, w->patch ? &w->since : NULL, &answer, &q->problem);
+		c->registry, q->node.id, w->patch ? &w->since : NULL, &answer, &q->problem);
 
 	if (rc)
 		return rc;
 	if (w->has_since)
-		soft_node(c->registry->soft, q->node_id)->answered_ns = now_ns;
+		soft_node(c->registry->soft, q->node.id)->answered_ns = now_ns;
 	return request_reply_pieces(
 		q, answer.patch ? NETMAP_DELTA_TYPE : "application/json", &answer);
 }
@@ -261,9 +258,9 @@ static int check_key(struct console *c, struct request *q)
 	char hex[2 * KEY_LEN + 1], id[NETMAP_ID_MAX + 1];
 	int rc;
 
-	hash_hex(q->sign_key.bytes, KEY_LEN, hex);
+	hash_hex(q->node.sign_key.bytes, KEY_LEN, hex);
 	rc = registry_index(c->registry, KEY("/sign-keys/%s", hex), id, NULL, &q->problem);
-	if (rc == -ENOENT || (!rc && strcmp(id, q->node_id) != 0))
+	if (rc == -ENOENT || (!rc && strcmp(id, q->node.id) != 0))
 		return problem_set(&q->problem, 401, "unauthenticated",
 			"the node has enrolled again, with other keys than this request's");
 	return rc;
@@ -278,7 +275,7 @@ int api_agent_netmap(struct console *c, struct request *q)
 	int rc = read_wish(c, q, &w);
 
 	if (!rc)
-		rc = agent_netmap_number(c->registry, q->node_id, &number, &q->scope, &q->problem);
+		rc = agent_netmap_number(c->registry, q->node.id, &number, &q->scope, &q->problem);
 	if (!rc)
 		rc = check_key(c, q);
 	if (!rc && q->was_waiting && !q->deadline_ns)
@@ -331,10 +328,10 @@ int api_agent_report(struct console *c, struct request *q)
 	if (!rc)
 		rc = stats_report_from_json(q->json, &counted, &q->problem);
 	if (!rc)
-		rc = agent_apply_report(c->registry, q->node_id, &report, &q->client,
+		rc = agent_apply_report(c->registry, q->node.id, &report, &q->client,
 			clock_boottime_ns(), &interval_s, &q->problem);
 	if (!rc)
-		stats_take(c->stats, q->node_id, &counted, clock_wall_ns() / NS_PER_S, is_member,
+		stats_take(c->stats, q->node.id, &counted, clock_wall_ns() / NS_PER_S, is_member,
 			c->registry);
 	stats_report_done(&counted);
 	if (rc)
@@ -349,6 +346,6 @@ int api_agent_leave(struct console *c, struct request *q)
 	int rc = meet(c, q, "");
 
 	if (!rc)
-		rc = agent_leave(c->registry, &q->actor, q->node_id, q->params[0], &q->problem);
+		rc = agent_leave(c->registry, &q->actor, q->node.id, q->params[0], &q->problem);
 	return rc ? rc : request_reply_none(q);
 }

@@ -231,8 +231,8 @@ static const char *signature_trouble(const struct registry *r, const struct agen
 }
 
 int auth_agent(struct auth *a, struct registry *r, const struct auth_client *c,
-	const struct agentsig_request *request, struct actor *ret_actor,
-	char ret_node_id[NETMAP_ID_MAX + 1], struct key *ret_sign_key, struct problem *p)
+	const struct agentsig_request *request, struct actor *ret_actor, struct auth_node *ret_node,
+	struct problem *p)
 {
 	struct node_key key;
 	unsigned int retry_after_s;
@@ -263,8 +263,9 @@ int auth_agent(struct auth *a, struct registry *r, const struct auth_client *c,
 	if (key.gone)
 		return agent_gone(p);
 	fill_actor(ret_actor, "node", sig.node, key.org, c);
-	memcpy(ret_node_id, sig.node, strlen(sig.node) + 1);
-	*ret_sign_key = key.sign_public;
+	memcpy(ret_node->id, sig.node, strlen(sig.node) + 1);
+	ret_node->sign_key = key.sign_public;
+	ret_node->signed_s = sig.time_s;
 	return 0;
 }
 

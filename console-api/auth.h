@@ -53,14 +53,20 @@ int auth_api_key(struct auth *a, struct registry *r, const struct auth_client *c
  * thread. */
 void auth_charge(struct auth *a, const char *key_hash, uint64_t cpu_ns, uint64_t now_ns);
 
+/* Whom a request was signed by, and when. */
+struct auth_node {
+	char id[NETMAP_ID_MAX + 1];
+	struct key sign_key;
+	uint64_t signed_s; /* seconds since 1970, by the node's clock */
+};
+
 /*
  * A node's signature over the request (console_id is filled in here). 401 unauthenticated |
- * clock_skew (with server_time), 410 node_removed, 429. Fills *ret_actor, the node's id, and the
- * key that it signed with.
+ * clock_skew (with server_time), 410 node_removed, 429. Fills *ret_actor and *ret_node.
  */
 int auth_agent(struct auth *a, struct registry *r, const struct auth_client *c,
-	const struct agentsig_request *request, struct actor *ret_actor,
-	char ret_node_id[NETMAP_ID_MAX + 1], struct key *ret_sign_key, struct problem *p);
+	const struct agentsig_request *request, struct actor *ret_actor, struct auth_node *ret_node,
+	struct problem *p);
 
 /* The signature of an enrolment, by the key that the body names; counts against the address. */
 int auth_enrolment(struct auth *a, const struct auth_client *c,

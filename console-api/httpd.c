@@ -212,14 +212,14 @@ static int authenticate_agent(struct console *c, struct request *q)
 		.path = q->raw_target,
 		.body = q->body,
 		.body_len = q->body_len};
-	int rc = auth_agent(c->auth, c->registry, &client, &signed_part, &q->actor, q->node_id,
-		&q->sign_key, &q->problem);
+	int rc = auth_agent(
+		c->auth, c->registry, &client, &signed_part, &q->actor, &q->node, &q->problem);
 
 	if (rc)
 		return rc;
-	soft_seen(c->registry->soft, q->node_id, client.now_ns, clock_wall_ns());
+	soft_seen(c->registry->soft, q->node.id, client.now_ns, clock_wall_ns());
 	if (q->conn)
-		conn_prove(q->conn, q->node_id, strlen(q->node_id));
+		conn_prove(q->conn, q->node.id, strlen(q->node.id));
 	return 0;
 }
 
@@ -395,7 +395,7 @@ static enum MHD_Result finish(struct httpd *h, struct request *q)
 	}
 	if (rc == HANDLER_WAIT) {
 		if (q->was_waiting)
-			log_debug("%s %s: %s waits", q->method_text, q->route->path, q->node_id);
+			log_debug("%s %s: %s waits", q->method_text, q->route->path, q->node.id);
 		return MHD_YES;
 	}
 	if (rc < 0 && !q->problem.status) {

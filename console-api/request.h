@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "console-api/agent.h"
+#include "console-api/auth.h"
 #include "console-api/problem.h"
 #include "console-api/registry.h"
 #include "console-api/share.h"
@@ -72,8 +73,7 @@ struct request {
 	char id[REQUEST_ID_MAX + 1]; /* X-Request-Id, the client's or our own */
 	struct actor actor;
 	char key_hash[2 * HASH_LEN + 1]; /* of the API key; "": none was shown */
-	char node_id[NETMAP_ID_MAX + 1]; /* of an agent */
-	struct key sign_key;             /* that it signed with */
+	struct auth_node node;           /* of an agent */
 	uint64_t started_ns;             /* CLOCK_BOOTTIME */
 
 	char *body;               /* heap */
@@ -109,7 +109,7 @@ struct request {
 	uint64_t deadline_ns;
 	uint64_t
 		quiet_ns; /* changes of networks wake it from here on (CLOCK_BOOTTIME); 0: always */
-	struct agent_scope scope; /* what is to wake it, besides changes of node_id */
+	struct agent_scope scope; /* what is to wake it, besides changes of node.id */
 };
 
 /* An answer that goes on for as long as there is something to tell. */

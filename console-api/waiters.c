@@ -49,13 +49,13 @@ static void note_due(struct waiters *w, uint64_t due_ns)
 
 void waiters_suspend(struct waiters *w, struct request *q)
 {
-	struct list *bucket = bucket_of(w, q->node_id);
+	struct list *bucket = bucket_of(w, q->node.id);
 
-	if (q->node_id[0]) {
+	if (q->node.id[0]) {
 		list_for_each_safe (it, bucket) {
 			struct request *other = container_of(it, struct request, by_node);
 
-			if (!strcmp(other->node_id, q->node_id)) {
+			if (!strcmp(other->node.id, q->node.id)) {
 				other->deadline_ns = 0;
 				resume(w, other);
 			}
@@ -113,7 +113,7 @@ static bool concerns(const struct request *q, const char *key)
 	static const char node[] = "/maprev/node/", net[] = "/maprev/net/";
 
 	if (!strncmp(key, node, sizeof(node) - 1))
-		return !strcmp(key + sizeof(node) - 1, q->node_id);
+		return !strcmp(key + sizeof(node) - 1, q->node.id);
 	if (!strcmp(key, "/maprev/consoles"))
 		return true;
 	if (strncmp(key, net, sizeof(net) - 1) != 0)

@@ -24,6 +24,8 @@
 #include "lib/json.h"
 #include "lib/log.h"
 
+#define NOW_S 1900000000
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct actor admin = {.who = "key:fuzz", .org = ORG_DEFAULT, .role = ROLE_CONSOLE};
@@ -154,19 +156,18 @@ static void try_credentials(struct world *w, struct request *q)
 	const struct auth_client client = {.authorization = q->authorization,
 		.request_id = q->id,
 		.now_ns = NS_PER_S,
-		.now_s = 1900000000};
+		.now_s = NOW_S};
 	const struct agentsig_request request = {.method = q->method_text,
 		.path = q->raw_target,
 		.body = q->body,
 		.body_len = q->body_len};
-	char node_id[NETMAP_ID_MAX + 1];
+	struct auth_node node;
 	struct problem p = {0};
 	struct actor actor;
 	struct key key = {0};
 
 	MUST(auth_api_key(w->c.auth, w->c.registry, &client, &actor, NULL, &p) < 0);
-	MUST(auth_agent(w->c.auth, w->c.registry, &client, &request, &actor, node_id, &key, &p) <
-		0);
+	MUST(auth_agent(w->c.auth, w->c.registry, &client, &request, &actor, &node, &p) < 0);
 	MUST(auth_enrolment(w->c.auth, &client, &request, &key, &actor, &p) < 0);
 }
 
@@ -178,7 +179,8 @@ static int handle(struct world *w, struct request *q)
 
 	q->actor = admin;
 	if (!route_role(q->route))
-		snprintf(q->node_id, sizeof(q->node_id), "%s", w->node_id);
+		snprintf(q->node.id, sizeof(q->node.id), "%s", w->node_id);
+	q->node.signed_s = NOW_S;
 	if (q->idempotency_key && q->method == METHOD_POST) {
 		const struct idem_request request = {.idempotency_key = q->idempotency_key,
 			.credential = "fuzz",

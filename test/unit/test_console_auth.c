@@ -73,16 +73,15 @@ static void sign(struct fixture *f, const struct agentsig_request *request, uint
 
 static int as_agent(struct fixture *f, const struct agentsig_request *request)
 {
-	char node_id[NETMAP_ID_MAX + 1] = "";
-	struct key sign_key;
+	struct auth_node node = {0};
 	int rc;
 
 	f->s->p = (struct problem){0};
 	f->c.authorization = f->header;
-	rc = auth_agent(f->a, f->s->r, &f->c, request, &f->actor, node_id, &sign_key, &f->s->p);
+	rc = auth_agent(f->a, f->s->r, &f->c, request, &f->actor, &node, &f->s->p);
 	if (!rc) {
-		assert_string_equal(node_id, f->node_id);
-		assert_true(key_equal(&sign_key, &f->id.sign_public));
+		assert_string_equal(node.id, f->node_id);
+		assert_true(key_equal(&node.sign_key, &f->id.sign_public));
 	}
 	return rc;
 }
