@@ -143,7 +143,7 @@ def long_2000_agents(c):
 
 @options(config=ROOM)
 def long_5000_agents(c):
-    tell(load(c, 5000, "--changes", "5", "--verify", "3", "--sources", "64", limit_s=300))
+    tell(load(c, 5000, "--changes", "5", "--verify", "3", "--sources", "64", limit_s=480))
 
 
 @options(config=ROOM)
