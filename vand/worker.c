@@ -2,6 +2,7 @@
 #include "vand/worker.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,7 +219,8 @@ static void handle_event(struct worker *w, uint64_t ref)
 	}
 }
 
-/* Looks for work without sleeping, for as long as the configuration allows. */
+/* Looks for work without sleeping, for as long as the configuration allows. Whoever else wants the
+ * processor has it first: the work that is waited for may be theirs to make. */
 static int busy_poll(struct worker *w, struct epoll_event *events)
 {
 	const uint64_t until_ns = clock_boottime_ns() + w->busy_poll_ns;
@@ -227,6 +229,8 @@ static int busy_poll(struct worker *w, struct epoll_event *events)
 	do {
 		rcu_quiescent_state();
 		n = epoll_wait(w->epoll_fd, events, EVENTS_MAX, 0);
+		if (n == 0)
+			sched_yield();
 	} while (n == 0 && clock_boottime_ns() < until_ns &&
 		 !atomic_load_explicit(&w->stop, memory_order_relaxed));
 	return n;
