@@ -103,7 +103,7 @@ OPERATIONS = [
     ("getMemberStats", "node stats web -n prod --since 2h --resolution 10m"),
     ("listEvents", "event list --since 1h --filter severity=info"),
     ("listAudit", "audit list --since 2020-01-01T00:00:00Z --filter kind=network"),
-    ("watch", "watch --kind network --count 1 --after {generation}-0"),
+    ("watch", "watch --kind network --count 1 --after {now}"),
     ("removeMember", "node delete web -n prod"),
     ("deleteNode", "node delete web"),
     ("deleteNetwork", "network delete backup"),
@@ -142,7 +142,7 @@ def test_every_operation_has_a_command(c):
     token = c.token("edge", uses=9)
     c.node(token, "web").report(external=[{"cidr": "10.20.0.0/16", "ifname": "eth1"}]).want(200)
     c.node(token, "db")
-    known = {"file": os.path.join(c.dir, "prod.json"), "generation": generation(c)}
+    known = {"file": os.path.join(c.dir, "prod.json"), "now": place_in_watch(c)}
     for operation, line, *wanted in OPERATIONS:
         line = line.format(**known)
         as_json = answer_of(c, line.split() + ["-o", "json"]) if wanted else None
@@ -170,14 +170,14 @@ def without_times(o):
     return [without_times(v) for v in o] if isinstance(o, list) else o
 
 
-def generation(c):
-    """Of the store, as ids of the watch begin with it."""
+def place_in_watch(c):
+    """The id of what comes first: where the watch is now."""
     connection = c.connect()
     connection.request("GET", API + "/watch", headers={"Authorization": "Bearer " + c.key})
     answer = connection.getresponse()
     found = None
     while not found:
-        found = re.match(r"id: ([0-9a-f]+)-", answer.readline().decode())
+        found = re.match(r"id: ([0-9a-f]+-[0-9]+)", answer.readline().decode())
     connection.close()
     return found.group(1)
 
