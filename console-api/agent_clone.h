@@ -10,8 +10,9 @@
  * were on their way when the place was taken are not counted: those of the first CLONE_GRACE_S, and
  * those that were signed no later than the one by which it was taken. Hence a restart, a machine that
  * moved, and a snapshot that was put back raise no alarm; two machines that both report do, within
- * half a minute, or in as much more as the first one's clock is behind the other's. A start counter that is not above the last one shows that the state
- * directory was put back: that is an event, and no alarm.
+ * half a minute, or in as much more as the first one's clock is behind the other's. A start counter
+ * that is not above the last one shows that the state directory was put back: that is an event, and no
+ * alarm.
  *
  *   /instances/NODE   {current, refused, locked, returns, returned_s, cloned_s, put_back_s,
  *                     known: [{id, start, signed_s, first_s, left_s, address}]}

@@ -45,8 +45,8 @@ struct page {
 	/* Another prefix, whose items are listed among those of the list's own by the last component
 	 * of their keys; NULL: none. Only for lists without an order of their own. */
 	const char *also;
-	page_glance
-		*glance; /* of the list, for every member that it can be sorted by; NULL: none */
+	/* Of the list, for every member that it can be sorted by; NULL: none. */
+	page_glance *glance;
 };
 
 /*

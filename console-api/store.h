@@ -201,8 +201,9 @@ void store_txn_rename(struct store_txn *txn, size_t at, const char *key);
 
 /*
  * From here what store_get(), store_range() and store_count() find is added to txn as what must
- * still be so at the commit; NULL ends it. Returns the one that was tracking so far, or NULL. Of a range that means that nothing was added to it or
- * changed in it; what was deleted from it is not noticed.
+ * still be so at the commit; NULL ends it. Of a range that means that nothing was added to it or
+ * changed in it; what was deleted from it is not noticed. Returns the transaction that had it so far,
+ * or NULL.
  */
 struct store_txn *store_track(struct store *s, struct store_txn *txn);
 
